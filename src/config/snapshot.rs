@@ -1,0 +1,206 @@
+//! The compiled configuration: immutable, everything parsed, nothing left to decide at request time.
+//!
+//! A request loads the snapshot once and keeps it. Nothing in here has interior mutability, talks
+//! serde, or remembers anything about traffic: counters, pools and health live outside and survive
+//! a reload.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::route::RouteTable;
+use crate::tls::store::CertStore;
+
+/// Everything that a worker needs to know to serve one request.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub server: ServerSettings,
+    pub admin: AdminSettings,
+    pub telemetry: TelemetrySettings,
+    pub certificates: CertStore,
+    pub routes: RouteTable,
+    pub upstreams: HashMap<Arc<str>, Arc<Upstream>>,
+    pub tenants: HashMap<Arc<str>, Arc<Tenant>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerSettings {
+    /// Addresses of the TLS listeners.
+    pub https: Vec<SocketAddr>,
+    /// Addresses of the plain listeners.
+    pub http: Vec<SocketAddr>,
+    pub http_mode: HttpMode,
+    /// Number of worker threads; at least one.
+    pub workers: usize,
+    /// Peers whose `X-Forwarded-*`, `Forwarded`, `X-Request-Id` and PROXY header are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Trusted peers must open each connection with a PROXY protocol header.
+    pub proxy_protocol: bool,
+    pub drain_timeout: Duration,
+    pub limits: Limits,
+}
+
+impl ServerSettings {
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.trusted_proxies.iter().any(|net| net.contains(&peer))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpMode {
+    /// Every request for a known host is redirected to https.
+    Redirect,
+    /// Requests are served: a balancer in front has terminated TLS.
+    Serve,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Whole head, counted from its first byte; for a connection's first request from accept.
+    pub header_timeout: Duration,
+    /// Bytes of a request head or of an upstream's response head.
+    pub header_bytes: usize,
+    /// Between requests.
+    pub idle_timeout: Duration,
+    /// Open client connections of the process.
+    pub connections: usize,
+    /// Bodies that a policy must read whole.
+    pub form_bytes: usize,
+    pub body_bytes: u64,
+    /// Longest time without progress while a body has bytes to move.
+    pub body_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(10),
+            header_bytes: 64 * 1024,
+            idle_timeout: Duration::from_secs(75),
+            connections: 20_000,
+            form_bytes: 2 * 1024 * 1024,
+            body_bytes: 200 * 1024 * 1024,
+            body_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminSettings {
+    pub listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct TelemetrySettings {
+    pub access_log: AccessLog,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessLog {
+    Stdout,
+    Off,
+    File(PathBuf),
+}
+
+#[derive(Debug)]
+pub struct Tenant {
+    pub id: Arc<str>,
+    /// What people call it; the id where the file gives no name.
+    pub name: Arc<str>,
+    pub personas: Vec<Arc<Persona>>,
+    pub sites: Vec<Arc<Site>>,
+    /// Origins that may embed this tenant's personas, serialised as browsers do.
+    pub embed_origins: Vec<Box<str>>,
+}
+
+#[derive(Debug)]
+pub struct Persona {
+    pub tenant: Arc<str>,
+    pub name: Arc<str>,
+    /// Canonical hosts: lower case, no port; `*.example.com` for a wildcard.
+    pub hosts: Vec<Box<str>>,
+    /// `/` or a canonical path without its trailing slash.
+    pub path: Box<str>,
+    pub strip_prefix: bool,
+    pub upstream: Arc<Upstream>,
+    pub app: AppKind,
+    pub mode: Mode,
+    pub devices: Vec<Device>,
+}
+
+#[derive(Debug)]
+pub struct Device {
+    /// The path segment.
+    pub slug: Arc<str>,
+    pub name: Arc<str>,
+}
+
+/// A tenant's own host page, served through Vestibule.
+#[derive(Debug)]
+pub struct Site {
+    pub tenant: Arc<str>,
+    pub name: Arc<str>,
+    pub hosts: Vec<Box<str>>,
+    pub upstream: Arc<Upstream>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AppKind {
+    Streamlit,
+    Rasa,
+    SocketIo,
+    Sse,
+    Generic,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    Public,
+    Customer,
+    Employee,
+    Test,
+}
+
+/// A named set of servers. Which one answers is decided by `upstream::`, not here.
+#[derive(Debug)]
+pub struct Upstream {
+    pub name: Arc<str>,
+    pub servers: Vec<Server>,
+    pub connect_timeout: Duration,
+    /// To the first byte of the response.
+    pub response_timeout: Duration,
+}
+
+/// One server of an upstream, and how it is reached.
+#[derive(Debug, Clone)]
+pub struct Server {
+    pub address: ServerAddress,
+    /// Present for `https://`.
+    pub tls: Option<UpstreamTls>,
+    /// The same for equal address and TLS settings across reloads of the process, so that pools
+    /// outlive a snapshot.
+    pub id: ServerId,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServerId(pub u32);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ServerAddress {
+    /// An IP address and port, known when the configuration was read.
+    Ip(SocketAddr),
+    /// A DNS name, resolved for each new connection.
+    Name(Box<str>, u16),
+    Unix(PathBuf),
+}
+
+#[derive(Debug, Clone)]
+pub struct UpstreamTls {
+    pub config: Arc<rustls::ClientConfig>,
+    pub server_name: rustls_pki_types::ServerName<'static>,
+}

@@ -1,0 +1,79 @@
+//! Why a request is refused, and what its sender may know about it.
+//!
+//! One type for every refusal: a stable public [`Code`] (which fixes the status) and a private
+//! reason for the log. The public text never tells which secret, key or tenant was involved.
+
+use http::StatusCode;
+
+/// A refusal: what the client is told, and what only we are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    pub code: Code,
+    /// For the log; may name configuration, never a secret.
+    pub reason: &'static str,
+}
+
+impl Rejection {
+    pub const fn new(code: Code, reason: &'static str) -> Self {
+        Self { code, reason }
+    }
+
+    pub fn status(&self) -> StatusCode {
+        self.code.status()
+    }
+}
+
+macro_rules! codes {
+    ($($variant:ident $status:literal $name:literal $title:literal;)*) => {
+        /// The stable `code` of a problem document. The order is the order of the table in the docs.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code { $(#[doc = $title] $variant,)* }
+
+        impl Code {
+            pub const ALL: &'static [Code] = &[$(Code::$variant,)*];
+
+            pub const fn status_u16(self) -> u16 {
+                match self { $(Code::$variant => $status,)* }
+            }
+            /// As it stands in the problem document and the access log.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Code::$variant => $name,)* }
+            }
+            /// The sentence for people.
+            pub const fn title(self) -> &'static str {
+                match self { $(Code::$variant => $title,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    RequestMalformed 400 "request_malformed" "The request is not valid HTTP.";
+    FramingAmbiguous 400 "framing_ambiguous" "The length of the request body can be read in more than one way.";
+    HostInvalid 400 "host_invalid" "The request needs exactly one valid host.";
+    PathAmbiguous 400 "path_ambiguous" "The path can be read in more than one way.";
+    TargetInvalid 400 "target_invalid" "The request target is not valid.";
+    UpgradeInvalid 400 "upgrade_invalid" "The upgrade request is not a valid WebSocket handshake.";
+    NotFound 404 "not_found" "Nothing is served at this address.";
+    MethodNotAllowed 405 "method_not_allowed" "This method is not allowed here.";
+    RequestTimeout 408 "request_timeout" "The request did not arrive in time.";
+    BodyTooLarge 413 "body_too_large" "The request body is too large.";
+    ExpectationFailed 417 "expectation_failed" "The expectation is not supported.";
+    Misdirected 421 "misdirected_request" "This connection is not for that host.";
+    HeadersTooLarge 431 "headers_too_large" "The request headers are too large.";
+    Internal 500 "internal_error" "The server could not answer.";
+    MethodNotImplemented 501 "method_not_implemented" "This method is not implemented.";
+    TransferCodingUnsupported 501 "transfer_coding_unsupported" "This transfer coding is not implemented.";
+    UpstreamUnreachable 502 "upstream_unreachable" "The application cannot be reached.";
+    UpstreamInvalid 502 "upstream_invalid" "The application gave an invalid answer.";
+    UpstreamClosed 502 "upstream_closed" "The application closed the connection without an answer.";
+    UpstreamUnavailable 503 "upstream_unavailable" "The application is not available.";
+    UpstreamTimeout 504 "upstream_timeout" "The application did not answer in time.";
+    VersionUnsupported 505 "version_unsupported" "This HTTP version is not supported.";
+}
+
+impl Code {
+    pub fn status(self) -> StatusCode {
+        StatusCode::from_u16(self.status_u16()).expect("the table holds valid statuses")
+    }
+}

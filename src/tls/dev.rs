@@ -1,0 +1,1 @@
+//! A development certificate authority and its leaves, made with rcgen and never committed.
