@@ -265,11 +265,11 @@ CASES = {
         ),
         Case(
             "ws", "WebSocket echo", "100-byte messages over TLS, 32 connections",
-            f"{MICROSECONDS} per message and its echo", generated("ws", connections=32),
+            f"{MICROSECONDS} per echo", generated("ws", connections=32),
             goal=0.90,
         ),
         Case(
-            "sse", "Server-sent events", "100-byte events over TLS, 100 streams, one each 10 ms",
+            "sse", "Server-sent events", "100 streams over TLS, 100 bytes each 10 ms",
             f"{MICROSECONDS} per event",
             generated("sse", connections=100, interval_us=EVENT_INTERVAL_US),
         ),
