@@ -34,8 +34,9 @@ pub fn address(head: &RequestHead) -> Result<Address<'_>, Rejection> {
         Some((path, query)) => (path, Some(query)),
         None => (rest, None),
     };
-    if query.is_some_and(|query| query.contains('#')) {
-        return Err(Rejection::new(Code::TargetInvalid, "the target has a fragment"));
+    let is_query = |byte: u8| matches!(byte, 0x21..=0x7e) && byte != b'#';
+    if !query.is_none_or(|query| query.bytes().all(is_query)) {
+        return Err(Rejection::new(Code::TargetInvalid, "a fragment, or bytes outside ASCII"));
     }
     let path = path::canonical(path)
         .map_err(|_| Rejection::new(Code::PathAmbiguous, "the path is ambiguous"))?;
