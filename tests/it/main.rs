@@ -3,4 +3,6 @@
 mod harness;
 
 mod exchange;
+mod front;
 mod gate;
+mod websocket;

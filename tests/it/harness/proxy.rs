@@ -45,7 +45,7 @@ pub struct Proxy {
     pub app: App,
     pub ca: DevCa,
     log: PathBuf,
-    _folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
 }
 
 impl Default for Builder {
@@ -105,7 +105,7 @@ impl Builder {
         let log = folder.path().join("access.log");
         let options = Options { access_log: Some(log.clone()) };
         let app = App::start(self.snapshot(&ca), options).unwrap();
-        Proxy { app, ca, log, _folder: folder }
+        Proxy { app, ca, log, folder }
     }
 
     fn snapshot(&self, ca: &DevCa) -> Snapshot {
