@@ -6,6 +6,7 @@
 //! system trusts: it prints the command for that.
 
 mod backend;
+mod check;
 mod configuration;
 mod persona;
 mod trust;
@@ -42,7 +43,7 @@ impl Default for DemoOptions {
 
 /// Runs the demo until it is interrupted, or its checks until they are done; prints to stdout.
 pub fn run(options: &DemoOptions) -> ExitCode {
-    let done = serve(options);
+    let done = if options.check { check::run() } else { serve(options) };
     match done {
         Ok(code) => code,
         Err(error) => {

@@ -28,7 +28,6 @@ use tokio::sync::oneshot;
 use answer::Body;
 use seen::{Address, Place};
 
-#[allow(unused_imports)]
 pub use chat::SUBPROTOCOL;
 pub use pages::Trust;
 
