@@ -145,7 +145,7 @@ fn render(
 
 /// The one place where the demo meets the rest: a configuration text becomes a running server.
 fn start_app(_text: &str, _base: &Path) -> Result<App, DemoError> {
-    Err(DemoError::Start("not built yet".into()))
+    Err(DemoError::Start("the configuration loader is not there yet".into()))
 }
 
 /// IPv4 loopback, and IPv6 where the machine has it: browsers try both for `*.localhost`.

@@ -40,7 +40,7 @@ pub async fn check(client: &Client, report: &mut Report) {
         script(client, APP_HOST, "/assets/launcher.js", HOST_SIDE).await,
     );
     report.line(
-        "the chat page and its scripts load well inside the handshake's second",
+        "the chat page and its scripts load inside the handshake's second",
         load_time(client).await,
     );
     report.line(
@@ -127,7 +127,7 @@ async fn load_time(client: &Client) -> Outcome {
         client.get(Persona::Customer.host(), path, "").await?.with_status(200)?;
     }
     let took = started.elapsed();
-    expect(took < SECOND / 2, || format!("{} ms", took.as_millis()))
+    expect(took < SECOND, || format!("{} ms", took.as_millis()))
 }
 
 async fn url_fallback(client: &Client) -> Outcome {

@@ -25,7 +25,7 @@ export const WORDS = {
       missing: 'It carries no user id, and this persona needs one.',
       malformed: 'Its user id has the wrong form for this persona.',
     },
-    facts: { first: 'first word', all: 'all', id: 'request' },
+    facts: { first: 'first word', all: 'all', id: 'id' },
     failed: (why) => `That did not go through: ${why}`,
   },
   ar: {
@@ -52,7 +52,7 @@ export const WORDS = {
       missing: 'لا يحمل الطلب معرّف مستخدم، وهو مطلوب هنا.',
       malformed: 'صيغة معرّف المستخدم غير صحيحة.',
     },
-    facts: { first: 'أول كلمة', all: 'الكل', id: 'طلب' },
+    facts: { first: 'أول كلمة', all: 'الكل', id: 'معرّف' },
     failed: (why) => `تعذر الإرسال: ${why}`,
   },
 };
