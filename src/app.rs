@@ -3,28 +3,107 @@
 //! The binary, the demo and the tests all start the server through [`App`]. It must not install
 //! signal handlers or print: that is the command line's business.
 
+use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use crate::config::snapshot::Snapshot;
+use arc_swap::ArcSwap;
+
+use crate::config::snapshot::{AccessLog, Snapshot};
+use crate::edge::worker::{Shared, Worker};
+use crate::net::listener;
+use crate::pipeline::Scheme;
+use crate::telemetry::access_log::{self, LogWriter};
+
+/// How often a drain looks whether everything has ended.
+const DRAIN_TICK: Duration = Duration::from_millis(20);
 
 /// A running server. Dropping it stops the workers without draining.
 #[derive(Debug)]
 pub struct App {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
     https: Vec<SocketAddr>,
     http: Vec<SocketAddr>,
+    /// Writes what is queued when it is dropped, after the workers.
+    _log: LogWriter,
 }
 
 /// Why the server could not start.
 #[derive(Debug)]
 pub struct StartError(pub String);
 
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// What is not in the configuration file.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// Where access log lines go instead of what the snapshot says; for tests and the demo.
+    pub access_log: Option<PathBuf>,
+}
+
 impl App {
     /// Binds every listener of `snapshot` and starts the workers; returns when they accept.
     /// Port 0 is allowed: see [`App::https`].
-    pub fn start(_snapshot: Snapshot, _options: Options) -> Result<App, StartError> {
-        Err(StartError("not built yet".into()))
+    pub fn start(snapshot: Snapshot, options: Options) -> Result<App, StartError> {
+        let workers = snapshot.server.workers.max(1);
+        let log = match options.access_log {
+            Some(path) => AccessLog::File(path),
+            None => snapshot.telemetry.access_log.clone(),
+        };
+        let (log, log_writer) = access_log::start(&log)
+            .map_err(|error| StartError(format!("cannot open the access log {log:?}: {error}")))?;
+        let mut sockets: Vec<Vec<(std::net::TcpListener, Scheme)>> =
+            (0..workers).map(|_| Vec::new()).collect();
+        let https = bind(&snapshot.server.https, Scheme::Https, &mut sockets)?;
+        let http = bind(&snapshot.server.http, Scheme::Http, &mut sockets)?;
+        let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
+        let tls = crate::tls::resolver::server_config(Arc::clone(&snapshot))
+            .map_err(|error| StartError(format!("cannot set up TLS: {error}")))?;
+        let shared = Arc::new(Shared::new(snapshot, tls, log));
+        let mut app = App { shared, workers: Vec::new(), https, http, _log: log_writer };
+        for (index, listeners) in sockets.into_iter().enumerate() {
+            app.start_worker(index, listeners)?;
+        }
+        Ok(app)
+    }
+
+    fn start_worker(
+        &mut self,
+        index: usize,
+        listeners: Vec<(std::net::TcpListener, Scheme)>,
+    ) -> Result<(), StartError> {
+        let mut seed = [0; 16];
+        getrandom::fill(&mut seed)
+            .map_err(|error| StartError(format!("the system gives no randomness: {error}")))?;
+        let worker = Worker::new(Arc::clone(&self.shared), seed);
+        let (tell, told) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || {
+                worker.run(listeners, |ready| {
+                    // Nobody listens only where the start was given up.
+                    let _ = tell.send(ready);
+                });
+            })
+            .map_err(|error| StartError(format!("cannot start a worker thread: {error}")))?;
+        self.workers.push(thread);
+        match told.recv() {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(StartError(format!("a worker cannot start: {error}"))),
+            Err(_) => Err(StartError("a worker ended while it started".to_owned())),
+        }
     }
 
     /// The bound addresses of the TLS listeners, ports resolved.
@@ -37,21 +116,75 @@ impl App {
         &self.http
     }
 
-    /// The live snapshot.
-    pub fn snapshot(&self) -> Arc<Snapshot> {
-        unimplemented!()
+    /// Client connections and tunnels that are open.
+    pub fn connections(&self) -> usize {
+        self.shared.connections()
     }
 
-    /// Swaps in a new snapshot; requests under way keep the one they loaded.
-    pub fn replace(&self, _snapshot: Snapshot) {}
+    /// The live snapshot, for whoever reloads it.
+    pub fn live(&self) -> Arc<ArcSwap<Snapshot>> {
+        Arc::clone(&self.shared.snapshot)
+    }
+
+    /// The live snapshot.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.shared.snapshot.load_full()
+    }
+
+    /// Swaps in a new snapshot; requests under way keep what they decided with the old one.
+    pub fn replace(&self, snapshot: Snapshot) {
+        self.shared.snapshot.store(Arc::new(snapshot));
+    }
 
     /// Stops accepting, lets requests end for at most `drain_timeout`, then cuts; blocks.
-    pub fn drain(self) {}
+    pub fn drain(self) {
+        let patience = self.snapshot().server.drain_timeout;
+        self.shared.drain();
+        let until = Instant::now() + patience;
+        while self.connections() > 0 && Instant::now() < until {
+            std::thread::sleep(DRAIN_TICK);
+        }
+    }
 }
 
-/// What is not in the configuration file.
-#[derive(Debug, Default)]
-pub struct Options {
-    /// Where access log lines go instead of what the snapshot says; for tests and the demo.
-    pub access_log: Option<PathBuf>,
+impl Drop for App {
+    fn drop(&mut self) {
+        self.shared.stop();
+        for worker in self.workers.drain(..) {
+            // A worker that panicked has said so already.
+            let _ = worker.join();
+        }
+    }
+}
+
+/// Binds each address once a worker; port 0 becomes the same port for all.
+fn bind(
+    addresses: &[SocketAddr],
+    scheme: Scheme,
+    sockets: &mut [Vec<(std::net::TcpListener, Scheme)>],
+) -> Result<Vec<SocketAddr>, StartError> {
+    let mut bound = Vec::new();
+    for &address in addresses {
+        let failed = |error: &io::Error| {
+            let hint = match error.kind() {
+                io::ErrorKind::AddrInUse => "; another process listens there",
+                io::ErrorKind::PermissionDenied => {
+                    "; ports below 1024 need CAP_NET_BIND_SERVICE or a higher port"
+                }
+                _ => "",
+            };
+            StartError(format!("cannot listen on {address}: {error}{hint}"))
+        };
+        if listener::is_taken(address) {
+            return Err(failed(&io::ErrorKind::AddrInUse.into()));
+        }
+        let mut actual = address;
+        for listeners in sockets.iter_mut() {
+            let socket = listener::bind(actual).map_err(|error| failed(&error))?;
+            actual = socket.local_addr().map_err(|error| failed(&error))?;
+            listeners.push((socket, scheme));
+        }
+        bound.push(actual);
+    }
+    Ok(bound)
 }

@@ -32,6 +32,7 @@ pub mod demo;
 pub mod edge;
 pub mod gate;
 pub mod http1;
+pub mod net;
 pub mod pipeline;
 pub mod rejection;
 pub mod reload;

@@ -1,1 +1,16 @@
-//! See the crate documentation.
+//! The edge: connections in, answers out.
+//!
+//! [`worker`] is one thread with its own listeners; [`accept`] makes a connection of a socket
+//! (PROXY header, TLS, protocol); [`h1`] and [`h2`] read requests; [`handle`] takes each through
+//! the pipeline; [`headers`] applies what the stages decided; [`respond`] is the only place that
+//! turns a refusal into bytes; [`tunnel`] carries WebSockets.
+
+pub mod accept;
+pub mod h1;
+pub mod h2;
+pub mod h2_tunnel;
+pub mod handle;
+pub mod headers;
+pub mod respond;
+pub mod tunnel;
+pub mod worker;

@@ -1,1 +1,4 @@
-//! See the crate documentation.
+//! What an operator can see. It must never see a query value, a token or a cookie.
+
+pub mod access_log;
+pub mod request_id;

@@ -1,0 +1,256 @@
+//! One request, from its head to its log line. The same for HTTP/1 and HTTP/2.
+
+use std::io;
+use std::sync::Arc;
+
+use http::Method;
+use tokio::time::Instant;
+
+use super::headers::{self, Outbound};
+use super::respond::{self, Answer};
+use super::worker::Worker;
+use crate::config::snapshot::{Limits, Upstream};
+use crate::http1::fields::Known;
+use crate::http1::framing::Framing;
+use crate::http1::head::{RequestHead, Version};
+use crate::net::deadline::Deadline;
+use crate::pipeline::{Action, Admission, ConnectionFacts, Handshake, Owner, admit};
+use crate::rejection::Rejection;
+use crate::telemetry::access_log::Record;
+use crate::telemetry::request_id::RequestId;
+use crate::upstream::client::Client;
+use crate::upstream::connection::Connection;
+use crate::upstream::exchange::{Tally, Upgrade};
+use crate::upstream::forward::{Outcome, Plan, forward, websocket_accept};
+
+/// A client that can also be answered by us.
+pub trait Downstream: Client {
+    /// Names the request; every answer carries the name.
+    fn begin(&mut self, request_id: RequestId);
+
+    /// Buffers a complete answer of ours.
+    fn answer(&mut self, answer: &Answer) -> io::Result<()>;
+}
+
+/// What becomes of the connection or stream.
+#[derive(Debug)]
+pub enum Finish {
+    /// The answer is out; `whole_request` tells whether the request was read to its end.
+    Answered {
+        whole_request: bool,
+    },
+    /// The answer broke off, or nobody is left to answer: the peer must see a broken message.
+    Abort,
+    Switched(Box<Connection>),
+}
+
+/// What the pipeline's decision comes to, free of borrows.
+enum Prepared {
+    Answer(Answer),
+    Forward(Box<Prepare>),
+}
+
+struct Prepare {
+    upstream: Arc<Upstream>,
+    wire: Vec<u8>,
+    framing: Framing,
+    upgrade: Upgrade,
+    repeatable: bool,
+    expects_continue: bool,
+    limits: Limits,
+}
+
+/// Takes one request through the pipeline and writes its log line.
+pub async fn handle<C: Downstream>(
+    worker: &Worker,
+    connection: &ConnectionFacts,
+    client: &mut C,
+    deadline: &mut Deadline,
+) -> Finish {
+    let started = Instant::now();
+    let request_id = request_id(worker, connection, client.request());
+    client.begin(request_id);
+    let (prepared, mut record) = prepare(worker, connection, client.request(), &request_id);
+    let mut tally = Tally::default();
+    let finish = match prepared {
+        Prepared::Answer(answer) => {
+            tally.status = Some(answer.status);
+            answered(client, deadline, &answer).await
+        }
+        Prepared::Forward(prepare) => {
+            pass(worker, client, deadline, &prepare, &request_id, record.as_deref_mut(), &mut tally)
+                .await
+        }
+    };
+    if let Some(mut record) = record {
+        record.finish(started, &tally, matches!(finish, Finish::Abort));
+        worker.log.write(record);
+    }
+    finish
+}
+
+async fn pass<C: Downstream>(
+    worker: &Worker,
+    client: &mut C,
+    deadline: &mut Deadline,
+    prepare: &Prepare,
+    request_id: &RequestId,
+    record: Option<&mut Record>,
+    tally: &mut Tally,
+) -> Finish {
+    let plan = Plan {
+        upstream: &prepare.upstream,
+        head: &prepare.wire,
+        framing: prepare.framing,
+        upgrade: prepare.upgrade.clone(),
+        repeatable: prepare.repeatable,
+        expects_continue: prepare.expects_continue,
+    };
+    match forward(client, &plan, &worker.fleet, &prepare.limits, deadline, tally).await {
+        Outcome::Complete { whole_request } => Finish::Answered { whole_request },
+        Outcome::Switched(connection) => Finish::Switched(connection),
+        Outcome::Reject(rejection) => {
+            if let Some(record) = record {
+                record.rejected(&rejection);
+            }
+            let answer = respond::problem(&rejection, request_id.as_str());
+            tally.status = Some(answer.status);
+            match answered(client, deadline, &answer).await {
+                // The request's body was not read to its end, whatever the client believes.
+                Finish::Answered { .. } => {
+                    Finish::Answered { whole_request: prepare.framing == Framing::Empty }
+                }
+                finish => finish,
+            }
+        }
+        Outcome::Cut(reason) => {
+            if let Some(record) = record {
+                record.cut(reason);
+            }
+            Finish::Abort
+        }
+        Outcome::ClientGone => {
+            if let Some(record) = record {
+                record.cut("the client went away");
+            }
+            Finish::Abort
+        }
+    }
+}
+
+/// Sends an answer of ours. How much of the request body is still on its way is for the caller to
+/// find out.
+async fn answered<C: Downstream>(
+    client: &mut C,
+    deadline: &mut Deadline,
+    answer: &Answer,
+) -> Finish {
+    if client.answer(answer).is_err() {
+        return Finish::Abort;
+    }
+    let at = Instant::now() + Limits::default().body_timeout;
+    match deadline.run(at, std::future::poll_fn(|cx| client.poll_flush(cx))).await {
+        Ok(Ok(())) => Finish::Answered { whole_request: false },
+        _ => Finish::Abort,
+    }
+}
+
+fn request_id(worker: &Worker, connection: &ConnectionFacts, head: &RequestHead) -> RequestId {
+    let kept = if connection.trusted { head.fields.single(Known::XRequestId) } else { None };
+    kept.and_then(RequestId::keep).unwrap_or_else(|| RequestId::new(worker.random()))
+}
+
+fn prepare(
+    worker: &Worker,
+    connection: &ConnectionFacts,
+    head: &RequestHead,
+    request_id: &RequestId,
+) -> (Prepared, Option<Box<Record>>) {
+    let snapshot = worker.snapshot.load();
+    let admission = admit(&snapshot, connection, head);
+    let mut record =
+        worker.log.is_on().then(|| Box::new(record(connection, head, &admission, request_id)));
+    let prepared = match (&admission.verdict, &admission.owner, &admission.address) {
+        (Ok(Action::Forward(forward)), Some(owner), Some(address)) => {
+            let websocket_key = (forward.websocket == Some(Handshake::Connect))
+                .then(|| worker.random().websocket_key());
+            let mut wire = Vec::with_capacity(1024);
+            let framing = headers::write_request(
+                &mut wire,
+                &Outbound {
+                    head,
+                    address,
+                    forward,
+                    connection,
+                    request_id: request_id.as_str(),
+                    websocket_key: websocket_key.as_deref(),
+                },
+            );
+            let upgrade = match forward.websocket {
+                None => Upgrade::None,
+                Some(_) => {
+                    let own = head.fields.single(Known::SecWebSocketKey).unwrap_or_default();
+                    let key = websocket_key.as_deref().map_or(own, str::as_bytes);
+                    Upgrade::WebSocket(websocket_accept(key))
+                }
+            };
+            Prepared::Forward(Box::new(Prepare {
+                upstream: Arc::clone(owner.upstream()),
+                wire,
+                framing,
+                upgrade,
+                repeatable: is_repeatable(head, framing),
+                expects_continue: head.fields.get(Known::Expect).is_some()
+                    && head.version == Version::Http11,
+                limits: snapshot.server.limits,
+            }))
+        }
+        (Ok(Action::Redirect(location)), ..) => {
+            Prepared::Answer(respond::redirect(location.clone()))
+        }
+        (Ok(Action::Forward(_)), ..) => Prepared::Answer(respond::problem(
+            &Rejection::new(crate::rejection::Code::Internal, "forward without an owner"),
+            request_id.as_str(),
+        )),
+        (Err(rejection), ..) => {
+            if let Some(record) = &mut record {
+                record.rejected(rejection);
+            }
+            Prepared::Answer(respond::problem(rejection, request_id.as_str()))
+        }
+    };
+    (prepared, record)
+}
+
+/// Idempotent and without a body (RFC 9110, section 9.2.2).
+fn is_repeatable(head: &RequestHead, framing: Framing) -> bool {
+    !framing.has_body() && matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+fn record(
+    connection: &ConnectionFacts,
+    head: &RequestHead,
+    admission: &Admission<'_>,
+    request_id: &RequestId,
+) -> Record {
+    let owner = admission.owner.as_ref();
+    let address = admission.address.as_ref();
+    Record {
+        method: head.method.clone(),
+        scheme: connection.scheme.as_str(),
+        protocol: head.version.as_str(),
+        host: address.map(|address| address.host.name.to_string()),
+        path: address.map(|address| address.path.to_string()),
+        tenant: owner.map(|owner| Arc::clone(owner.tenant())),
+        persona: owner.map(|owner| Arc::clone(owner.name())),
+        device: owner.and_then(|owner| match owner {
+            Owner::Device(persona, index) => {
+                persona.devices.get(*index).map(|d| Arc::clone(&d.slug))
+            }
+            _ => None,
+        }),
+        client: headers::client_address(connection, &head.fields),
+        request_id: *request_id,
+        ..Record::default()
+    }
+}

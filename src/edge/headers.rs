@@ -1,0 +1,313 @@
+//! Header fields on their way through: what is removed, what is set, in both directions.
+//!
+//! Trusted fields are always set or removed, on every path, upgrades included. A field that a
+//! client nominates in Connection is its own loss; framing and Host cannot be nominated.
+
+use std::net::IpAddr;
+
+use http::Method;
+
+use crate::gate::target::Address;
+use crate::http1::fields::{Field, Fields, Known, list};
+use crate::http1::framing::Framing;
+use crate::http1::head::{RequestHead, ResponseHead, Version, nominated};
+use crate::http1::send::write_field;
+use crate::pipeline::{ConnectionFacts, Forward, Handshake};
+
+/// What the upstream's request head is made of.
+pub struct Outbound<'a> {
+    pub head: &'a RequestHead,
+    pub address: &'a Address<'a>,
+    pub forward: &'a Forward,
+    pub connection: &'a ConnectionFacts,
+    pub request_id: &'a str,
+    /// For a WebSocket that arrived over HTTP/2.
+    pub websocket_key: Option<&'a str>,
+}
+
+/// Writes the request head for the upstream and tells how its body is framed.
+pub fn write_request(out: &mut Vec<u8>, request: &Outbound<'_>) -> Framing {
+    let head = request.head;
+    let websocket = request.forward.websocket;
+    let method = if websocket.is_some() { &Method::GET } else { &head.method };
+    out.extend_from_slice(method.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(request.forward.target.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    write_field(out, b"Host", request.address.authority.as_bytes());
+    for field in head.fields.iter() {
+        if passes_upstream(&field, head, request.connection.trusted) {
+            write_field(out, field.name, field.value);
+        }
+    }
+    if head.version == Version::Http2 {
+        write_cookies(out, &head.fields);
+    }
+    if websocket.is_none() && accepts_trailers(&head.fields) {
+        out.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n");
+    }
+    write_forwarded(out, request);
+    write_field(out, b"X-Request-Id", request.request_id.as_bytes());
+    let framing = match websocket {
+        Some(_) => Framing::Empty,
+        None => head.framing,
+    };
+    match framing {
+        Framing::Length(length) => write_length(out, length),
+        Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        Framing::Empty | Framing::UntilClose => {}
+    }
+    if websocket.is_some() {
+        out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n");
+    }
+    if let (Some(Handshake::Connect), Some(key)) = (websocket, request.websocket_key) {
+        write_field(out, b"Sec-WebSocket-Key", key.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+    framing
+}
+
+fn passes_upstream(field: &Field<'_>, head: &RequestHead, trusted: bool) -> bool {
+    let set_by_us = match field.known {
+        Known::Host | Known::ContentLength | Known::Identity | Known::Disguised | Known::Proxy => {
+            true
+        }
+        Known::XForwardedFor
+        | Known::XForwardedHost
+        | Known::XForwardedProto
+        | Known::Forwarded
+        | Known::XRequestId => true,
+        Known::XForwardedPort | Known::XRealIp => !trusted,
+        Known::Cookie => head.version == Version::Http2,
+        Known::Expect => head.version == Version::Http10,
+        Known::SecWebSocketKey => head.version == Version::Http2,
+        known => known.is_hop_by_hop(),
+    };
+    !set_by_us && !(head.connection.nominates && nominated(&head.fields, field.name))
+}
+
+/// HTTP/2 lets a client split Cookie for compression; HTTP/1 has one (RFC 9113, section 8.2.3).
+fn write_cookies(out: &mut Vec<u8>, fields: &Fields) {
+    for (index, cookie) in fields.all(Known::Cookie).enumerate() {
+        out.extend_from_slice(if index == 0 { b"Cookie: " } else { b"; " });
+        out.extend_from_slice(cookie);
+    }
+    if fields.get(Known::Cookie).is_some() {
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn accepts_trailers(fields: &Fields) -> bool {
+    fields.all(Known::Te).any(|te| list(te).any(|coding| coding.eq_ignore_ascii_case(b"trailers")))
+}
+
+fn write_forwarded(out: &mut Vec<u8>, request: &Outbound<'_>) {
+    let connection = request.connection;
+    let fields = &request.head.fields;
+    let said = |known| if connection.trusted { fields.get(known) } else { None };
+    out.extend_from_slice(b"X-Forwarded-For: ");
+    if connection.trusted {
+        for chain in fields.all(Known::XForwardedFor) {
+            out.extend_from_slice(chain);
+            out.extend_from_slice(b", ");
+        }
+    }
+    write_display(out, connection.client);
+    out.extend_from_slice(b"\r\n");
+    let proto = said(Known::XForwardedProto).unwrap_or(connection.scheme.as_str().as_bytes());
+    write_field(out, b"X-Forwarded-Proto", proto);
+    let host = said(Known::XForwardedHost).unwrap_or(request.address.authority.as_bytes());
+    write_field(out, b"X-Forwarded-Host", host);
+    out.extend_from_slice(b"Forwarded: ");
+    if connection.trusted {
+        for chain in fields.all(Known::Forwarded) {
+            out.extend_from_slice(chain);
+            out.extend_from_slice(b", ");
+        }
+    }
+    // RFC 7239, section 6: an IPv6 address is quoted and in brackets.
+    out.extend_from_slice(b"for=");
+    match connection.client {
+        IpAddr::V4(client) => write_display(out, client),
+        IpAddr::V6(client) => write_display(out, format_args!("\"[{client}]\"")),
+    }
+    out.extend_from_slice(b";host=\"");
+    out.extend_from_slice(request.address.authority.as_bytes());
+    out.extend_from_slice(b"\";proto=");
+    out.extend_from_slice(connection.scheme.as_str().as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The address that a chain of trusted proxies vouches for: what the nearest one appended.
+pub fn client_address(connection: &ConnectionFacts, fields: &Fields) -> IpAddr {
+    if !connection.trusted {
+        return connection.client;
+    }
+    let last = fields.all(Known::XForwardedFor).last().and_then(|chain| list(chain).last());
+    let address = last.and_then(|last| std::str::from_utf8(last).ok()).and_then(parse_address);
+    address.unwrap_or(connection.client)
+}
+
+fn parse_address(text: &str) -> Option<IpAddr> {
+    let text = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    text.parse().ok()
+}
+
+/// Which fields of an upstream's response reach the client. `Trailer` fields too.
+pub fn response_fields(head: &ResponseHead) -> impl Iterator<Item = Field<'_>> {
+    head.fields.iter().filter(|field| {
+        let dropped = field.known.is_hop_by_hop()
+            || matches!(field.known, Known::ContentLength | Known::XRequestId | Known::Identity);
+        !dropped && !(head.connection.nominates && nominated(&head.fields, field.name))
+    })
+}
+
+/// Trailers that may pass: nothing that frames, routes or authenticates (RFC 9110, 6.5.1).
+pub fn is_trailer(known: Known) -> bool {
+    !known.is_hop_by_hop()
+        && !matches!(
+            known,
+            Known::Host
+                | Known::ContentLength
+                | Known::Cookie
+                | Known::SetCookie
+                | Known::Expect
+                | Known::Identity
+                | Known::Disguised
+                | Known::Forwarded
+                | Known::XForwardedFor
+                | Known::XForwardedHost
+                | Known::XForwardedProto
+                | Known::XForwardedPort
+                | Known::XRealIp
+                | Known::XRequestId
+                | Known::ContentType
+                | Known::Trailer
+        )
+}
+
+pub fn write_length(out: &mut Vec<u8>, length: u64) {
+    out.extend_from_slice(b"Content-Length: ");
+    write_display(out, length);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_display(out: &mut Vec<u8>, value: impl std::fmt::Display) {
+    use std::io::Write;
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "{value}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::target;
+    use crate::pipeline::Scheme;
+
+    fn sent(connection: &ConnectionFacts, lines: &[(&str, &str)], version: Version) -> Vec<String> {
+        let mut head = RequestHead { target: "/in".into(), version, ..RequestHead::default() };
+        for (name, value) in lines {
+            head.fields.push(name.as_bytes(), value.as_bytes());
+        }
+        head.connection.nominates = lines.iter().any(|(name, _)| *name == "Connection");
+        let address = target::address(&head).unwrap();
+        let forward = Forward { target: "/out?q".into(), websocket: None };
+        let mut out = Vec::new();
+        write_request(
+            &mut out,
+            &Outbound {
+                head: &head,
+                address: &address,
+                forward: &forward,
+                connection,
+                request_id: "id",
+                websocket_key: None,
+            },
+        );
+        String::from_utf8(out).unwrap().split("\r\n").map(str::to_owned).collect()
+    }
+
+    fn stranger() -> ConnectionFacts {
+        ConnectionFacts {
+            client: "192.0.2.7".parse().unwrap(),
+            trusted: false,
+            scheme: Scheme::Https,
+            server_name: None,
+        }
+    }
+
+    const OURS: [&str; 5] = [
+        "X-Forwarded-For: 192.0.2.7",
+        "X-Forwarded-Proto: https",
+        "X-Forwarded-Host: A.example:8443",
+        "Forwarded: for=192.0.2.7;host=\"A.example:8443\";proto=https",
+        "X-Request-Id: id",
+    ];
+
+    #[test]
+    fn a_strangers_word_about_itself_is_replaced() {
+        let lines = sent(
+            &stranger(),
+            &[
+                ("Host", "A.example:8443"),
+                ("X-Forwarded-For", "1.2.3.4"),
+                ("x_forwarded_for", "1.2.3.4"),
+                ("X-Forwarded-Proto", "gopher"),
+                ("X-Forwarded-Port", "1"),
+                ("X-Real-IP", "1.2.3.4"),
+                ("Forwarded", "for=1.2.3.4"),
+                ("X-Request-Id", "mine"),
+                ("X-Vestibule-User-Id", "1"),
+                ("x_vestibule_user_id", "1"),
+                ("Proxy", "http://evil"),
+                ("Connection", "X-Secret, X-Forwarded-For"),
+                ("X-Secret", "hop"),
+                ("Keep-Alive", "timeout=5"),
+                ("TE", "gzip"),
+                ("aCCept", "*/*"),
+            ],
+            Version::Http11,
+        );
+        let mut expected = vec!["GET /out?q HTTP/1.1", "Host: A.example:8443", "aCCept: */*"];
+        expected.extend(OURS);
+        expected.extend(["", ""]);
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_believed_and_named() {
+        let mut connection = stranger();
+        connection.trusted = true;
+        let lines = sent(
+            &connection,
+            &[
+                ("Host", "a"),
+                ("X-Forwarded-For", "203.0.113.1"),
+                ("X-Forwarded-For", "203.0.113.2"),
+                ("X-Forwarded-Proto", "http"),
+                ("X-Forwarded-Host", "b"),
+                ("Forwarded", "for=203.0.113.1"),
+            ],
+            Version::Http11,
+        );
+        assert_eq!(
+            &lines[2..6],
+            [
+                "X-Forwarded-For: 203.0.113.1, 203.0.113.2, 192.0.2.7",
+                "X-Forwarded-Proto: http",
+                "X-Forwarded-Host: b",
+                "Forwarded: for=203.0.113.1, for=192.0.2.7;host=\"a\";proto=https",
+            ]
+        );
+    }
+
+    #[test]
+    fn split_cookies_of_http2_are_joined() {
+        let lines = sent(
+            &stranger(),
+            &[("Host", "a"), ("cookie", "x=1"), ("cookie", "y=2")],
+            Version::Http2,
+        );
+        assert_eq!(lines[2], "Cookie: x=1; y=2");
+    }
+}

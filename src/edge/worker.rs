@@ -1,0 +1,203 @@
+//! One thread: its own runtime, listeners, upstream connections. Workers share only the snapshot,
+//! the log, the connection count and the order to stop.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+use super::accept;
+use crate::config::snapshot::{Limits, Snapshot};
+use crate::net::listener;
+use crate::pipeline::Scheme;
+use crate::telemetry::access_log::LogHandle;
+use crate::telemetry::request_id::{Generator, Random};
+use crate::upstream::forward::Fleet;
+
+/// After a failed accept (no descriptors, mostly) trying at once would only burn the core.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct Shared {
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    pub tls: Arc<rustls::ServerConfig>,
+    pub log: LogHandle,
+    connections: AtomicUsize,
+    room: Notify,
+    draining: AtomicBool,
+    stop_accepting: Notify,
+    stop: Notify,
+}
+
+impl Shared {
+    pub fn new(
+        snapshot: Arc<ArcSwap<Snapshot>>,
+        tls: Arc<rustls::ServerConfig>,
+        log: LogHandle,
+    ) -> Self {
+        Self {
+            snapshot,
+            tls,
+            log,
+            connections: AtomicUsize::new(0),
+            room: Notify::new(),
+            draining: AtomicBool::new(false),
+            stop_accepting: Notify::new(),
+            stop: Notify::new(),
+        }
+    }
+
+    /// Client connections and tunnels that are open.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Acquire)
+    }
+
+    /// Closes the listeners; connections end after the answer they are in.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.stop_accepting.notify_waiters();
+        self.room.notify_waiters();
+    }
+
+    /// Ends every worker's runtime, and with it all that is still open.
+    pub fn stop(&self) {
+        self.drain();
+        self.stop.notify_waiters();
+    }
+}
+
+#[derive(Debug)]
+pub struct Worker {
+    shared: Arc<Shared>,
+    pub fleet: Fleet,
+    names: Generator,
+}
+
+impl std::ops::Deref for Worker {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Worker {
+    pub fn new(shared: Arc<Shared>, seed: [u8; 16]) -> Self {
+        Self { shared, fleet: Fleet::default(), names: Generator::seeded(seed) }
+    }
+
+    pub fn limits(&self) -> Limits {
+        self.snapshot.load().server.limits
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub fn random(&self) -> Random {
+        self.names.next()
+    }
+
+    /// Runs a tunnel in a task of its own, counted like a connection.
+    pub fn spawn_tunnel(&self, tunnel: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        let open = Open::new(Arc::clone(&self.shared));
+        tokio::spawn(async move {
+            tunnel.await;
+            drop(open);
+        });
+    }
+
+    /// Serves `listeners` until the server stops; runs on the worker's own thread.
+    pub fn run(
+        self,
+        listeners: Vec<(std::net::TcpListener, Scheme)>,
+        ready: impl FnOnce(io::Result<()>),
+    ) {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return ready(Err(error)),
+        };
+        runtime.block_on(async move {
+            let worker = Arc::new(self);
+            let stop = worker.stop.notified();
+            let mut stop = std::pin::pin!(stop);
+            stop.as_mut().enable();
+            for (listener, scheme) in listeners {
+                match listener::into_tokio(listener) {
+                    Ok(listener) => {
+                        tokio::spawn(accept_all(Arc::clone(&worker), listener, scheme));
+                    }
+                    Err(error) => return ready(Err(error)),
+                }
+            }
+            ready(Ok(()));
+            let mut sweep = tokio::time::interval(SWEEP);
+            loop {
+                tokio::select! {
+                    () = &mut stop => return,
+                    _ = sweep.tick() => worker.fleet.pool.sweep(),
+                }
+            }
+        });
+    }
+}
+
+async fn accept_all(worker: Arc<Worker>, listener: TcpListener, scheme: Scheme) {
+    let stop = worker.stop_accepting.notified();
+    let mut stop = std::pin::pin!(stop);
+    stop.as_mut().enable();
+    loop {
+        // At the limit new connections wait in the kernel's queue, as they would for a busy peer.
+        while worker.connections() >= worker.limits().connections && !worker.is_draining() {
+            let _ = tokio::time::timeout(ACCEPT_PAUSE, worker.room.notified()).await;
+        }
+        if worker.is_draining() {
+            return;
+        }
+        let accepted = tokio::select! {
+            biased;
+            () = &mut stop => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => serve(&worker, stream, peer, scheme),
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+fn serve(worker: &Arc<Worker>, stream: tokio::net::TcpStream, peer: SocketAddr, scheme: Scheme) {
+    let open = Open::new(Arc::clone(&worker.shared));
+    let worker = Arc::clone(worker);
+    tokio::spawn(async move {
+        accept::connection(worker, stream, peer, scheme).await;
+        drop(open);
+    });
+}
+
+/// Counts as one connection while it lives.
+#[derive(Debug)]
+struct Open(Arc<Shared>);
+
+impl Open {
+    fn new(shared: Arc<Shared>) -> Self {
+        shared.connections.fetch_add(1, Ordering::AcqRel);
+        Self(shared)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::AcqRel);
+        self.0.room.notify_one();
+    }
+}

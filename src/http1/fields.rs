@@ -1,0 +1,284 @@
+//! Header and trailer fields in one buffer.
+//!
+//! Names and values keep their bytes, order and case. Each name is classified once, when it is
+//! added; later stages compare an enum, not strings.
+
+/// Names that some stage treats specially.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Known {
+    Connection,
+    ContentLength,
+    ContentType,
+    Cookie,
+    Date,
+    Expect,
+    Forwarded,
+    Host,
+    Http2Settings,
+    KeepAlive,
+    Location,
+    Origin,
+    ProxyAuthenticate,
+    ProxyAuthorization,
+    ProxyConnection,
+    Proxy,
+    SecWebSocketAccept,
+    SecWebSocketKey,
+    SecWebSocketVersion,
+    Server,
+    SetCookie,
+    Te,
+    Trailer,
+    TransferEncoding,
+    Upgrade,
+    XForwardedFor,
+    XForwardedHost,
+    XForwardedPort,
+    XForwardedProto,
+    XRealIp,
+    XRequestId,
+    /// `X-Vestibule-*`: only we may say these.
+    Identity,
+    /// A name that some servers would read as one of the above (`_` for `-`).
+    Disguised,
+    Other,
+}
+
+impl Known {
+    /// The class of a field name, in any case.
+    pub fn classify(name: &[u8]) -> Known {
+        if name.contains(&b'_') {
+            return Self::classify_disguised(name);
+        }
+        Self::classify_plain(name)
+    }
+
+    fn classify_disguised(name: &[u8]) -> Known {
+        let mut plain = [0_u8; 32];
+        let Some(plain) = plain.get_mut(..name.len()) else {
+            return match name.get(..IDENTITY_PREFIX.len()) {
+                Some(prefix) if same_but_for_underscores(prefix) => Known::Disguised,
+                _ => Known::Other,
+            };
+        };
+        for (to, from) in plain.iter_mut().zip(name) {
+            *to = if *from == b'_' { b'-' } else { *from };
+        }
+        match Self::classify_plain(plain) {
+            Known::Other => Known::Other,
+            _ => Known::Disguised,
+        }
+    }
+
+    fn classify_plain(name: &[u8]) -> Known {
+        use Known::*;
+        let is = |candidate: &str| name.eq_ignore_ascii_case(candidate.as_bytes());
+        let candidates: &[(&str, Known)] = match name.len() {
+            2 => &[("te", Te)],
+            4 => &[("host", Host), ("date", Date)],
+            5 => &[("proxy", Proxy)],
+            6 => &[("cookie", Cookie), ("origin", Origin), ("expect", Expect), ("server", Server)],
+            7 => &[("upgrade", Upgrade), ("trailer", Trailer)],
+            8 => &[("location", Location)],
+            9 => &[("forwarded", Forwarded), ("x-real-ip", XRealIp)],
+            10 => {
+                &[("connection", Connection), ("set-cookie", SetCookie), ("keep-alive", KeepAlive)]
+            }
+            12 => &[("content-type", ContentType), ("x-request-id", XRequestId)],
+            14 => &[("content-length", ContentLength), ("http2-settings", Http2Settings)],
+            15 => &[("x-forwarded-for", XForwardedFor)],
+            16 => &[
+                ("x-forwarded-host", XForwardedHost),
+                ("x-forwarded-port", XForwardedPort),
+                ("proxy-connection", ProxyConnection),
+            ],
+            17 => &[
+                ("transfer-encoding", TransferEncoding),
+                ("x-forwarded-proto", XForwardedProto),
+                ("sec-websocket-key", SecWebSocketKey),
+            ],
+            18 => &[("proxy-authenticate", ProxyAuthenticate)],
+            19 => &[("proxy-authorization", ProxyAuthorization)],
+            20 => &[("sec-websocket-accept", SecWebSocketAccept)],
+            21 => &[("sec-websocket-version", SecWebSocketVersion)],
+            _ => &[],
+        };
+        for (candidate, known) in candidates {
+            if is(candidate) {
+                return *known;
+            }
+        }
+        match name.get(..IDENTITY_PREFIX.len()) {
+            Some(prefix) if prefix.eq_ignore_ascii_case(IDENTITY_PREFIX) => Identity,
+            _ => Other,
+        }
+    }
+
+    /// Fields that describe one connection and never pass a proxy (RFC 9110, section 7.6.1).
+    pub fn is_hop_by_hop(self) -> bool {
+        matches!(
+            self,
+            Known::Connection
+                | Known::KeepAlive
+                | Known::ProxyConnection
+                | Known::ProxyAuthenticate
+                | Known::ProxyAuthorization
+                | Known::Te
+                | Known::TransferEncoding
+                | Known::Upgrade
+                | Known::Http2Settings
+        )
+    }
+}
+
+const IDENTITY_PREFIX: &[u8] = b"x-vestibule-";
+
+fn same_but_for_underscores(prefix: &[u8]) -> bool {
+    prefix.iter().zip(IDENTITY_PREFIX).all(|(byte, expected)| {
+        byte.eq_ignore_ascii_case(expected) || (*byte == b'_' && *expected == b'-')
+    })
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    known: Known,
+    name: u32,
+    name_len: u32,
+    value: u32,
+    value_len: u32,
+}
+
+/// One field, borrowed.
+#[derive(Debug, Clone, Copy)]
+pub struct Field<'f> {
+    pub known: Known,
+    pub name: &'f [u8],
+    pub value: &'f [u8],
+}
+
+/// An ordered list of fields.
+#[derive(Debug, Clone, Default)]
+pub struct Fields {
+    raw: Vec<u8>,
+    index: Vec<Entry>,
+}
+
+impl Fields {
+    pub fn clear(&mut self) {
+        self.raw.clear();
+        self.index.clear();
+    }
+
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    pub fn push(&mut self, name: &[u8], value: &[u8]) {
+        self.push_known(Known::classify(name), name, value);
+    }
+
+    pub fn push_known(&mut self, known: Known, name: &[u8], value: &[u8]) {
+        let start = self.raw.len() as u32;
+        self.raw.extend_from_slice(name);
+        self.raw.extend_from_slice(value);
+        self.index.push(Entry {
+            known,
+            name: start,
+            name_len: name.len() as u32,
+            value: start + name.len() as u32,
+            value_len: value.len() as u32,
+        });
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
+        self.index.iter().map(|entry| self.field(entry))
+    }
+
+    fn field(&self, entry: &Entry) -> Field<'_> {
+        let at = |start: u32, len: u32| &self.raw[start as usize..(start + len) as usize];
+        Field {
+            known: entry.known,
+            name: at(entry.name, entry.name_len),
+            value: at(entry.value, entry.value_len),
+        }
+    }
+
+    /// The value of the first field of that name.
+    pub fn get(&self, known: Known) -> Option<&[u8]> {
+        self.all(known).next()
+    }
+
+    /// All values of that name, in order.
+    pub fn all(&self, known: Known) -> impl Iterator<Item = &[u8]> {
+        self.index
+            .iter()
+            .filter(move |entry| entry.known == known)
+            .map(|entry| self.field(entry).value)
+    }
+
+    /// The value, where there is exactly one field of that name.
+    pub fn single(&self, known: Known) -> Option<&[u8]> {
+        let mut all = self.all(known);
+        let first = all.next()?;
+        all.next().is_none().then_some(first)
+    }
+
+    /// The value of the first field with this name; for names without a class.
+    pub fn named(&self, name: &str) -> Option<&[u8]> {
+        self.iter().find(|f| f.name.eq_ignore_ascii_case(name.as_bytes())).map(|f| f.value)
+    }
+}
+
+/// The members of a comma-separated list, trimmed; empty members are skipped (RFC 9110, 5.6.1).
+pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_classified_in_every_case_and_disguise() {
+        for (name, expected) in [
+            ("Host", Known::Host),
+            ("hOST", Known::Host),
+            ("Content-Length", Known::ContentLength),
+            ("content_length", Known::Disguised),
+            ("X-Vestibule-User-Id", Known::Identity),
+            ("x-VESTIBULE-anything-at-all-however-long-it-may-be", Known::Identity),
+            ("X_Vestibule_User_Id", Known::Disguised),
+            ("X_Vestibule-anything-at-all-however-long-it-may-be", Known::Disguised),
+            ("X-Vestibule_User-Id", Known::Identity),
+            ("X-Forwarded_For", Known::Disguised),
+            ("x-custom_header", Known::Other),
+            ("x-custom", Known::Other),
+            ("x-vestibul", Known::Other),
+        ] {
+            let known = Known::classify(name.as_bytes());
+            let removed = |k| matches!(k, Known::Identity | Known::Disguised);
+            assert!(
+                known == expected || (removed(known) && removed(expected)),
+                "{name}: {known:?} instead of {expected:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn fields_keep_order_case_and_repetition() {
+        let mut fields = Fields::default();
+        for (name, value) in [("A", "1"), ("Cookie", "x"), ("a", "2"), ("cookie", "y")] {
+            fields.push(name.as_bytes(), value.as_bytes());
+        }
+        let seen: Vec<_> = fields.iter().map(|f| (f.name.to_vec(), f.value.to_vec())).collect();
+        assert_eq!(seen[0], (b"A".to_vec(), b"1".to_vec()));
+        assert_eq!(seen[2], (b"a".to_vec(), b"2".to_vec()));
+        assert_eq!(fields.all(Known::Cookie).collect::<Vec<_>>(), [b"x", b"y"]);
+        assert_eq!(fields.single(Known::Cookie), None);
+        assert_eq!(fields.named("A"), Some(&b"1"[..]));
+    }
+}

@@ -1,0 +1,298 @@
+//! One JSON line a request, written away from the hot path.
+//!
+//! A worker puts a record into a bounded queue and goes on; a thread of its own formats and writes
+//! them in batches. A full queue drops records and counts them: a slow disk never slows a request.
+//! No query, no header value but the request id, ever.
+
+use std::fs::OpenOptions;
+use std::io::{self, BufWriter, Write};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use crossbeam_queue::ArrayQueue;
+use http::{Method, StatusCode};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::request_id::RequestId;
+use crate::config::snapshot::AccessLog;
+use crate::rejection::Rejection;
+use crate::upstream::exchange::Tally;
+
+/// Records that may wait to be written.
+const QUEUE: usize = 16 * 1024;
+/// How long the writer gathers after the first record of a batch.
+const GATHER: Duration = Duration::from_millis(50);
+/// A longer path or host is cut.
+const MAX_TEXT: usize = 2048;
+
+/// What is told about one request.
+#[derive(Debug)]
+pub struct Record {
+    pub method: Method,
+    pub scheme: &'static str,
+    pub protocol: &'static str,
+    pub host: Option<String>,
+    pub path: Option<String>,
+    pub tenant: Option<Arc<str>>,
+    pub persona: Option<Arc<str>>,
+    pub device: Option<Arc<str>>,
+    pub client: IpAddr,
+    pub request_id: RequestId,
+    pub time: SystemTime,
+    pub status: Option<StatusCode>,
+    pub request_bytes: u64,
+    pub response_bytes: u64,
+    pub duration: Duration,
+    pub first_byte: Option<Duration>,
+    pub code: Option<&'static str>,
+    pub reason: Option<&'static str>,
+    /// The answer did not reach its end.
+    pub aborted: bool,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self {
+            method: Method::GET,
+            scheme: "https",
+            protocol: "1.1",
+            host: None,
+            path: None,
+            tenant: None,
+            persona: None,
+            device: None,
+            client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            request_id: RequestId::default(),
+            time: SystemTime::now(),
+            status: None,
+            request_bytes: 0,
+            response_bytes: 0,
+            duration: Duration::ZERO,
+            first_byte: None,
+            code: None,
+            reason: None,
+            aborted: false,
+        }
+    }
+}
+
+impl Record {
+    pub fn rejected(&mut self, rejection: &Rejection) {
+        self.code = Some(rejection.code.as_str());
+        self.reason = Some(rejection.reason);
+    }
+
+    pub fn cut(&mut self, reason: &'static str) {
+        self.reason = Some(reason);
+    }
+
+    pub fn finish(&mut self, started: Instant, tally: &Tally, aborted: bool) {
+        self.status = tally.status;
+        self.request_bytes = tally.request_bytes;
+        self.response_bytes = tally.response_bytes;
+        self.duration = started.elapsed();
+        self.first_byte = tally.first_byte.map(|at| at.duration_since(started));
+        self.aborted = aborted;
+    }
+
+    fn line(&self) -> serde_json::Value {
+        let mut line = json!({
+            "time": humantime::format_rfc3339_millis(self.time).to_string(),
+            "method": self.method.as_str(),
+            "scheme": self.scheme,
+            "protocol": self.protocol,
+            "client": self.client.to_string(),
+            "request_bytes": self.request_bytes,
+            "response_bytes": self.response_bytes,
+            "duration_ms": millis(self.duration),
+            "request_id": self.request_id.as_str(),
+        });
+        let mut put = |key: &str, value: serde_json::Value| {
+            line[key] = value;
+        };
+        if let Some(host) = &self.host {
+            put("host", json!(cut(host)));
+        }
+        if let Some(path) = &self.path {
+            put("path", json!(cut(path)));
+        }
+        let labels =
+            [("tenant", &self.tenant), ("persona", &self.persona), ("device", &self.device)];
+        for (key, value) in labels {
+            if let Some(value) = value {
+                put(key, json!(&**value));
+            }
+        }
+        if let Some(status) = self.status {
+            put("status", json!(status.as_u16()));
+        }
+        if let Some(first_byte) = self.first_byte {
+            put("first_byte_ms", json!(millis(first_byte)));
+        }
+        for (key, value) in [("code", self.code), ("reason", self.reason)] {
+            if let Some(value) = value {
+                put(key, json!(value));
+            }
+        }
+        if self.aborted {
+            put("aborted", json!(true));
+        }
+        line
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
+}
+
+fn cut(text: &str) -> &str {
+    match text.char_indices().nth(MAX_TEXT) {
+        Some((at, _)) => &text[..at],
+        None => text,
+    }
+}
+
+/// A worker's way to the log.
+#[derive(Debug, Clone)]
+pub struct LogHandle {
+    shared: Option<Arc<Shared>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    queue: ArrayQueue<Box<Record>>,
+    asleep: AtomicBool,
+    stop: AtomicBool,
+    dropped: AtomicU64,
+    writer: std::sync::OnceLock<std::thread::Thread>,
+}
+
+impl LogHandle {
+    pub fn off() -> Self {
+        Self { shared: None }
+    }
+
+    pub fn is_on(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// Hands a record over; drops it where the writer cannot keep up.
+    pub fn write(&self, record: Box<Record>) {
+        let Some(shared) = &self.shared else { return };
+        if shared.queue.push(record).is_err() {
+            shared.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        if shared.asleep.swap(false, Ordering::AcqRel)
+            && let Some(writer) = shared.writer.get()
+        {
+            writer.unpark();
+        }
+    }
+
+    /// Records that were dropped because the writer could not keep up.
+    pub fn dropped(&self) -> u64 {
+        self.shared.as_ref().map_or(0, |shared| shared.dropped.load(Ordering::Relaxed))
+    }
+}
+
+/// The writing thread; dropping it writes what is queued.
+#[derive(Debug)]
+pub struct LogWriter {
+    shared: Option<Arc<Shared>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Opens the log and starts its writer.
+pub fn start(destination: &AccessLog) -> io::Result<(LogHandle, LogWriter)> {
+    let out: Box<dyn Write + Send> = match destination {
+        AccessLog::Off => {
+            return Ok((LogHandle::off(), LogWriter { shared: None, thread: None }));
+        }
+        AccessLog::Stdout => Box::new(io::stdout()),
+        AccessLog::File(path) => Box::new(open(path)?),
+    };
+    let shared = Arc::new(Shared {
+        queue: ArrayQueue::new(QUEUE),
+        asleep: AtomicBool::new(false),
+        stop: AtomicBool::new(false),
+        dropped: AtomicU64::new(0),
+        writer: std::sync::OnceLock::new(),
+    });
+    let inside = Arc::clone(&shared);
+    let thread = std::thread::Builder::new()
+        .name("access-log".into())
+        .spawn(move || run(&inside, BufWriter::with_capacity(64 * 1024, out)))?;
+    // Nobody else sets it, so it is empty.
+    let _ = shared.writer.set(thread.thread().clone());
+    let writer = LogWriter { shared: Some(Arc::clone(&shared)), thread: Some(thread) };
+    Ok((LogHandle { shared: Some(shared) }, writer))
+}
+
+fn open(path: &Path) -> io::Result<std::fs::File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+fn run(shared: &Shared, mut out: BufWriter<Box<dyn Write + Send>>) {
+    loop {
+        while let Some(record) = shared.queue.pop() {
+            // A log that cannot be written must not stop the server; the next line may succeed.
+            let _ = serde_json::to_writer(&mut out, &record.line());
+            let _ = out.write_all(b"\n");
+        }
+        let _ = out.flush();
+        if shared.stop.load(Ordering::Acquire) && shared.queue.is_empty() {
+            return;
+        }
+        shared.asleep.store(true, Ordering::Release);
+        if shared.queue.is_empty() && !shared.stop.load(Ordering::Acquire) {
+            std::thread::park();
+            shared.asleep.store(false, Ordering::Release);
+            if !shared.stop.load(Ordering::Acquire) {
+                std::thread::sleep(GATHER);
+            }
+        }
+    }
+}
+
+impl Drop for LogWriter {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.shared {
+            shared.stop.store(true, Ordering::Release);
+        }
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // A panic in the writer was reported by the runtime already.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_json_and_arrive_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let (handle, writer) = start(&AccessLog::File(path.clone())).unwrap();
+        for index in 0..100 {
+            let path = Some(format!("/{index}\n\"\u{1}"));
+            handle.write(Box::new(Record { path, ..Record::default() }));
+        }
+        drop(writer);
+        let text = std::fs::read_to_string(path).unwrap();
+        let paths: Vec<_> = text
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["path"].clone())
+            .collect();
+        assert_eq!(paths.len(), 100);
+        assert_eq!(paths[99], json!("/99\n\"\u{1}"));
+        assert_eq!(handle.dropped(), 0);
+    }
+}

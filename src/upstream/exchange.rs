@@ -1,0 +1,366 @@
+//! One request and its response, moving both ways at once.
+//!
+//! The response may begin, and end, while the request body is still on its way; interim responses
+//! pass; nothing is held back that could be sent. Memory is bounded by the buffers of both sides:
+//! one side is read only while the other takes.
+
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use tokio::time::Instant;
+
+use super::client::{Client, ClientError};
+use super::connection::{Connection, Incoming, UpstreamError};
+use crate::config::snapshot::Limits;
+use crate::http1::BodyError;
+use crate::http1::head::Version;
+use crate::net::deadline::Deadline;
+
+/// Interim responses that one exchange may pass.
+const MAX_INTERIM: u8 = 16;
+
+/// How an exchange ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    /// The response was passed whole; `whole_request` tells whether the request was too.
+    Complete { whole_request: bool },
+    /// The upstream accepted the WebSocket handshake and the client was told.
+    Switched,
+}
+
+/// How an exchange ended badly.
+#[derive(Debug)]
+pub enum Failure {
+    ClientGone,
+    /// The request body was malformed, cut or stalled.
+    RequestBody(BodyError),
+    RequestTimeout,
+    RequestTooLarge,
+    /// The client stopped reading the response.
+    ClientStalled,
+    Upstream(UpstreamError),
+    UpstreamTimeout,
+    /// A 101 that nobody asked for, too many interim responses, or a bad handshake.
+    UpstreamProtocol(&'static str),
+}
+
+/// What is known about an exchange, however it ended.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Tally {
+    pub request_bytes: u64,
+    pub response_bytes: u64,
+    pub status: Option<StatusCode>,
+    pub first_byte: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Upload {
+    Running,
+    /// Everything is in the connection's buffer.
+    Ended,
+    Flushed,
+    /// The upstream takes no more; what it answered is still read.
+    Stopped,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Download {
+    Head { interim: u8 },
+    Body,
+    Flushing,
+    Switching,
+}
+
+/// What the exchange is waiting for; each has its own patience.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    RequestBody,
+    UpstreamTakes,
+    ResponseHead,
+    ClientTakes,
+    /// An open stream: no deadline.
+    Stream,
+}
+
+/// What an exchange is told about the WebSocket handshake it carries.
+#[derive(Debug, Clone, Default)]
+pub enum Upgrade {
+    #[default]
+    None,
+    /// The expected `Sec-WebSocket-Accept`.
+    WebSocket(String),
+}
+
+pub struct Exchange<'a, C> {
+    pub client: &'a mut C,
+    pub upstream: &'a mut Connection,
+    pub limits: &'a Limits,
+    pub response_timeout: Duration,
+    pub upgrade: &'a Upgrade,
+    pub tally: &'a mut Tally,
+    upload: Upload,
+    download: Download,
+    /// The request's method, as the upstream saw it: what frames the response.
+    method: Method,
+    waiting: Waiting,
+    since: Instant,
+    moved: u64,
+    before: (Waiting, u64),
+}
+
+impl<'a, C: Client> Exchange<'a, C> {
+    /// The request head is in `upstream`'s send buffer and its framing is set.
+    pub fn new(
+        client: &'a mut C,
+        upstream: &'a mut Connection,
+        limits: &'a Limits,
+        response_timeout: Duration,
+        upgrade: &'a Upgrade,
+        tally: &'a mut Tally,
+    ) -> Self {
+        let method = match upgrade {
+            Upgrade::None => client.request().method.clone(),
+            Upgrade::WebSocket(_) => Method::GET,
+        };
+        Self {
+            client,
+            upstream,
+            limits,
+            response_timeout,
+            tally,
+            // An extended CONNECT stream stays open; its data are frames, not a body.
+            upload: match upgrade {
+                Upgrade::None => Upload::Running,
+                Upgrade::WebSocket(_) => Upload::Ended,
+            },
+            upgrade,
+            download: Download::Head { interim: 0 },
+            method,
+            waiting: Waiting::RequestBody,
+            since: Instant::now(),
+            moved: 0,
+            before: (Waiting::RequestBody, 0),
+        }
+    }
+
+    /// Whether the client was sent any part of a final response.
+    pub fn has_answered(&self) -> bool {
+        !matches!(self.download, Download::Head { .. })
+    }
+
+    /// Whether any of the request body was taken from the client.
+    pub fn has_taken_body(&self) -> bool {
+        self.tally.request_bytes > 0
+    }
+
+    /// Moves what can be moved.
+    pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        deadline: &mut Deadline,
+    ) -> Poll<Result<Done, Failure>> {
+        self.poll_upload(cx)?;
+        if let Poll::Ready(done) = self.poll_download(cx)? {
+            return Poll::Ready(Ok(done));
+        }
+        let idle_client = matches!(self.upload, Upload::Flushed | Upload::Stopped)
+            && self.waiting != Waiting::ClientTakes;
+        if idle_client && self.client.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(Failure::ClientGone));
+        }
+        self.poll_patience(cx, deadline)
+    }
+
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        while self.upload == Upload::Running {
+            let incoming = match self.client.poll_body(cx) {
+                Poll::Pending => {
+                    self.waiting = Waiting::RequestBody;
+                    // What was taken so far must not wait for the rest.
+                    if let Poll::Ready(Err(_)) =
+                        self.upstream.send.poll_flush(&mut self.upstream.io, cx)
+                    {
+                        self.upload = Upload::Stopped;
+                    }
+                    return Ok(());
+                }
+                Poll::Ready(incoming) => incoming.map_err(|error| match error {
+                    ClientError::Gone => Failure::ClientGone,
+                    ClientError::Body(error) => Failure::RequestBody(error),
+                })?,
+            };
+            match incoming {
+                Incoming::End(trailers) => {
+                    if self.upstream.send.end(Some(trailers)).is_err() {
+                        return Err(Failure::RequestBody(BodyError::Truncated));
+                    }
+                    self.upload = Upload::Ended;
+                }
+                Incoming::Data(data) => {
+                    if self.tally.request_bytes + data.len() as u64 > self.limits.body_bytes {
+                        return Err(Failure::RequestTooLarge);
+                    }
+                    match self.upstream.send.poll_data(&mut self.upstream.io, cx, data) {
+                        Poll::Pending => {
+                            self.waiting = Waiting::UpstreamTakes;
+                            return Ok(());
+                        }
+                        Poll::Ready(Ok(count)) => {
+                            self.client.consume(count);
+                            self.tally.request_bytes += count as u64;
+                            self.moved += count as u64;
+                        }
+                        Poll::Ready(Err(_)) => self.upload = Upload::Stopped,
+                    }
+                }
+            }
+        }
+        if self.upload == Upload::Ended {
+            match self.upstream.send.poll_flush(&mut self.upstream.io, cx) {
+                Poll::Pending => self.waiting = Waiting::UpstreamTakes,
+                Poll::Ready(Ok(())) => {
+                    self.upload = Upload::Flushed;
+                    self.waiting = Waiting::ResponseHead;
+                }
+                // It may have answered before it closed.
+                Poll::Ready(Err(_)) => self.upload = Upload::Stopped,
+            }
+        }
+        Ok(())
+    }
+
+    fn poll_download(&mut self, cx: &mut Context<'_>) -> Result<Poll<Done>, Failure> {
+        loop {
+            match self.download {
+                Download::Head { interim } => {
+                    let max = self.limits.header_bytes;
+                    match self.upstream.poll_head(cx, &self.method, max) {
+                        Poll::Pending => {
+                            if self.upload == Upload::Stopped {
+                                self.waiting = Waiting::ResponseHead;
+                            }
+                            return Ok(Poll::Pending);
+                        }
+                        Poll::Ready(head) => head.map_err(Failure::Upstream)?,
+                    }
+                    self.on_head(interim)?;
+                }
+                Download::Body => match self.poll_response_body(cx)? {
+                    Poll::Pending => return Ok(Poll::Pending),
+                    Poll::Ready(()) => self.download = Download::Flushing,
+                },
+                Download::Flushing | Download::Switching => {
+                    match self.client.poll_flush(cx) {
+                        Poll::Pending => {
+                            self.waiting = Waiting::ClientTakes;
+                            return Ok(Poll::Pending);
+                        }
+                        Poll::Ready(flushed) => flushed.map_err(|_| Failure::ClientGone)?,
+                    }
+                    return Ok(Poll::Ready(match self.download {
+                        Download::Switching => Done::Switched,
+                        _ => Done::Complete { whole_request: self.upload == Upload::Flushed },
+                    }));
+                }
+            }
+        }
+    }
+
+    /// A response head has arrived: an interim one is passed, a final one begins the answer.
+    fn on_head(&mut self, interim: u8) -> Result<(), Failure> {
+        let head = &self.upstream.head;
+        let status = head.status;
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            let Upgrade::WebSocket(accept) = self.upgrade else {
+                return Err(Failure::UpstreamProtocol("a 101 that was not asked for"));
+            };
+            super::forward::check_switch(head, accept).map_err(Failure::UpstreamProtocol)?;
+            self.tally.status = Some(status);
+            self.tally.first_byte = Some(Instant::now());
+            self.client.send_switch(head).map_err(|_| Failure::ClientGone)?;
+            self.download = Download::Switching;
+            return Ok(());
+        }
+        if status.is_informational() {
+            if interim == MAX_INTERIM {
+                return Err(Failure::UpstreamProtocol("too many interim responses"));
+            }
+            self.download = Download::Head { interim: interim + 1 };
+            self.moved += 1;
+            if self.client.request().version != Version::Http10 {
+                self.client.send_interim(head).map_err(|_| Failure::ClientGone)?;
+            }
+            return Ok(());
+        }
+        // A 2xx would tell an HTTP/2 client that its tunnel is open.
+        let is_tunnel = self.client.request().protocol.is_some();
+        if is_tunnel && status.is_success() {
+            return Err(Failure::UpstreamProtocol("a success that is no 101 to a handshake"));
+        }
+        self.tally.status = Some(status);
+        self.tally.first_byte = Some(Instant::now());
+        self.client.send_head(head, head.framing).map_err(|_| Failure::ClientGone)?;
+        self.download = Download::Body;
+        self.waiting = Waiting::Stream;
+        Ok(())
+    }
+
+    fn poll_response_body(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
+        loop {
+            let incoming = match self.upstream.poll_body(cx) {
+                Poll::Pending => {
+                    // An open stream: what came so far must not wait for the rest.
+                    self.waiting = match self.client.poll_flush(cx) {
+                        Poll::Pending => Waiting::ClientTakes,
+                        Poll::Ready(Ok(())) => Waiting::Stream,
+                        Poll::Ready(Err(_)) => return Err(Failure::ClientGone),
+                    };
+                    return Ok(Poll::Pending);
+                }
+                Poll::Ready(incoming) => incoming.map_err(Failure::Upstream)?,
+            };
+            match incoming {
+                Incoming::End(trailers) => {
+                    self.client.end(trailers).map_err(|_| Failure::ClientGone)?;
+                    return Ok(Poll::Ready(()));
+                }
+                Incoming::Data(data) => match self.client.poll_data(cx, data) {
+                    Poll::Pending => {
+                        self.waiting = Waiting::ClientTakes;
+                        return Ok(Poll::Pending);
+                    }
+                    Poll::Ready(Err(_)) => return Err(Failure::ClientGone),
+                    Poll::Ready(Ok(count)) => {
+                        self.upstream.consume(count);
+                        self.tally.response_bytes += count as u64;
+                        self.moved += count as u64;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Nothing can be moved: how long may that last?
+    fn poll_patience(
+        &mut self,
+        cx: &mut Context<'_>,
+        deadline: &mut Deadline,
+    ) -> Poll<Result<Done, Failure>> {
+        let patience = match self.waiting {
+            Waiting::Stream => return Poll::Pending,
+            Waiting::ResponseHead => self.response_timeout,
+            _ => self.limits.body_timeout,
+        };
+        if self.before != (self.waiting, self.moved) {
+            self.before = (self.waiting, self.moved);
+            self.since = Instant::now();
+        }
+        ready!(deadline.poll(cx, Some(self.since + patience)));
+        Poll::Ready(Err(match self.waiting {
+            Waiting::RequestBody => Failure::RequestTimeout,
+            Waiting::ClientTakes => Failure::ClientStalled,
+            _ => Failure::UpstreamTimeout,
+        }))
+    }
+}

@@ -1,0 +1,218 @@
+//! The whole way of one request to an upstream and back: pick a server, reuse or open a
+//! connection, exchange, and try again only where nothing can have had an effect.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use sha1::{Digest, Sha1};
+use std::io;
+
+use super::client::{Client, ClientError};
+use super::connect::connect;
+use super::connection::{Connection, UpstreamError};
+use super::exchange::{Done, Exchange, Failure, Tally, Upgrade};
+use super::pool::Pool;
+use super::select::RoundRobin;
+use crate::config::snapshot::{Limits, Upstream};
+use crate::http1::BodyError;
+use crate::http1::fields::Known;
+use crate::http1::framing::Framing;
+use crate::http1::head::ResponseHead;
+use crate::net::deadline::Deadline;
+use crate::rejection::{Code, Rejection};
+
+/// What to send where.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    pub upstream: &'a Upstream,
+    /// The request head, ready for the wire.
+    pub head: &'a [u8],
+    pub framing: Framing,
+    pub upgrade: Upgrade,
+    /// Sending the request twice is the same as sending it once, and it has no body.
+    pub repeatable: bool,
+    /// The client waits for a 100 before it sends its body.
+    pub expects_continue: bool,
+}
+
+/// What a worker lends to every request.
+#[derive(Debug, Default)]
+pub struct Fleet {
+    pub pool: Pool,
+    pub round_robin: RoundRobin,
+}
+
+#[derive(Debug)]
+pub enum Outcome {
+    /// The answer was passed whole; `whole_request` tells whether the request was read to its end.
+    Complete {
+        whole_request: bool,
+    },
+    /// A WebSocket: from here on bytes pass both ways.
+    Switched(Box<Connection>),
+    /// The client was sent nothing yet: tell it this.
+    Reject(Rejection),
+    /// The answer broke off; the client must see that it did.
+    Cut(&'static str),
+    ClientGone,
+}
+
+/// Passes one request. The body is read from `client`, the answer written to it.
+pub async fn forward<C: Client>(
+    client: &mut C,
+    plan: &Plan<'_>,
+    fleet: &Fleet,
+    limits: &Limits,
+    deadline: &mut Deadline,
+    tally: &mut Tally,
+) -> Outcome {
+    if plan.framing == Framing::Chunked
+        && !plan.expects_continue
+        && let Err(outcome) = first_chunk(client, limits, deadline).await
+    {
+        return outcome;
+    }
+    let mut refusal = Rejection::new(Code::UpstreamUnavailable, "the upstream has no servers");
+    for server in fleet.round_robin.order(plan.upstream) {
+        let mut may_reuse = true;
+        loop {
+            let pooled = if may_reuse { fleet.pool.take(server.id, plan.repeatable) } else { None };
+            let mut connection = match pooled {
+                Some(connection) => connection,
+                None => match connect(server, plan.upstream.connect_timeout).await {
+                    Ok(connection) => connection,
+                    Err(error) => {
+                        refusal = unreachable(&error);
+                        break;
+                    }
+                },
+            };
+            match attempt(client, &mut connection, plan, limits, deadline, tally).await {
+                Ok(Done::Complete { whole_request }) => {
+                    if whole_request && connection.is_reusable() {
+                        fleet.pool.put(connection);
+                    }
+                    return Outcome::Complete { whole_request };
+                }
+                Ok(Done::Switched) => return Outcome::Switched(connection),
+                // The server closed an idle connection while our request was on its way.
+                Err((Failure::Upstream(UpstreamError::NoAnswer), _))
+                    if connection.reused && plan.repeatable && tally.request_bytes == 0 =>
+                {
+                    may_reuse = false;
+                }
+                Err((failure, answered)) => return failed(failure, answered),
+            }
+        }
+    }
+    Outcome::Reject(refusal)
+}
+
+/// Waits for the first piece of a chunked body, so that a body that is malformed from its start
+/// reaches no upstream.
+async fn first_chunk<C: Client>(
+    client: &mut C,
+    limits: &Limits,
+    deadline: &mut Deadline,
+) -> Result<(), Outcome> {
+    let at = tokio::time::Instant::now() + limits.body_timeout;
+    let first = std::future::poll_fn(|cx| client.poll_body(cx).map(|body| body.map(|_| ())));
+    match deadline.run(at, first).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(ClientError::Gone)) => Err(Outcome::ClientGone),
+        Ok(Err(ClientError::Body(error))) => Err(failed(Failure::RequestBody(error), false)),
+        Err(_) => Err(failed(Failure::RequestTimeout, false)),
+    }
+}
+
+async fn attempt<C: Client>(
+    client: &mut C,
+    connection: &mut Connection,
+    plan: &Plan<'_>,
+    limits: &Limits,
+    deadline: &mut Deadline,
+    tally: &mut Tally,
+) -> Result<Done, (Failure, bool)> {
+    connection.send.head().extend_from_slice(plan.head);
+    connection.send.begin(plan.framing);
+    let timeout = plan.upstream.response_timeout;
+    let mut exchange = Exchange::new(client, connection, limits, timeout, &plan.upgrade, tally);
+    let result = std::future::poll_fn(|cx| exchange.poll(cx, deadline)).await;
+    result.map_err(|failure| (failure, exchange.has_answered()))
+}
+
+fn unreachable(error: &io::Error) -> Rejection {
+    match error.kind() {
+        io::ErrorKind::TimedOut => {
+            Rejection::new(Code::UpstreamTimeout, "connecting to the upstream took too long")
+        }
+        io::ErrorKind::ConnectionRefused => {
+            Rejection::new(Code::UpstreamUnreachable, "the upstream refused the connection")
+        }
+        io::ErrorKind::InvalidData => {
+            Rejection::new(Code::UpstreamUnreachable, "TLS to the upstream failed")
+        }
+        _ => Rejection::new(Code::UpstreamUnreachable, "connecting to the upstream failed"),
+    }
+}
+
+fn failed(failure: Failure, answered: bool) -> Outcome {
+    let (code, reason) = match failure {
+        Failure::ClientGone | Failure::RequestBody(BodyError::Truncated) => {
+            return Outcome::ClientGone;
+        }
+        Failure::RequestBody(_) => (Code::FramingAmbiguous, "the chunked body is malformed"),
+        Failure::RequestTimeout => (Code::RequestTimeout, "the body made no progress"),
+        Failure::RequestTooLarge => (Code::BodyTooLarge, "the body exceeds body_bytes"),
+        Failure::ClientStalled => return Outcome::Cut("the client stopped reading"),
+        Failure::Upstream(UpstreamError::NoAnswer) => {
+            (Code::UpstreamClosed, "the upstream closed without an answer")
+        }
+        Failure::Upstream(UpstreamError::CutHead) => {
+            (Code::UpstreamInvalid, "the upstream closed inside its response head")
+        }
+        Failure::Upstream(UpstreamError::Head(_)) => {
+            (Code::UpstreamInvalid, "the upstream's response head is not valid HTTP")
+        }
+        Failure::Upstream(UpstreamError::Body(_) | UpstreamError::Io(_)) => {
+            (Code::UpstreamInvalid, "the upstream's response broke off")
+        }
+        Failure::UpstreamTimeout => (Code::UpstreamTimeout, "the upstream took too long"),
+        Failure::UpstreamProtocol(reason) => (Code::UpstreamInvalid, reason),
+    };
+    if answered { Outcome::Cut(reason) } else { Outcome::Reject(Rejection::new(code, reason)) }
+}
+
+/// The `Sec-WebSocket-Accept` that answers `key` (RFC 6455, section 4.2.2).
+pub fn websocket_accept(key: &[u8]) -> String {
+    let mut hash = Sha1::new();
+    hash.update(key);
+    hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    BASE64_STANDARD.encode(hash.finalize())
+}
+
+/// Whether a 101 completes the WebSocket handshake that was sent.
+pub fn check_switch(head: &ResponseHead, accept: &str) -> Result<(), &'static str> {
+    let fields = &head.fields;
+    let upgrade = fields.single(Known::Upgrade);
+    if !head.connection.upgrade
+        || !upgrade.is_some_and(|value| value.eq_ignore_ascii_case(b"websocket"))
+    {
+        return Err("a 101 that does not switch to WebSocket");
+    }
+    if fields.single(Known::SecWebSocketAccept) != Some(accept.as_bytes()) {
+        return Err("a 101 with a wrong Sec-WebSocket-Accept");
+    }
+    let framed = fields.get(Known::TransferEncoding).is_some()
+        || fields.get(Known::ContentLength).is_some_and(|length| length != b"0");
+    if framed { Err("a 101 with a body") } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_accept_of_the_rfc_is_made() {
+        assert_eq!(websocket_accept(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+}
