@@ -100,7 +100,10 @@ pub async fn serve(
                 client.recv.rest();
                 client.send.rest();
             }
-            Finish::Abort => return,
+            Finish::Abort => {
+                client.abort(&mut deadline).await;
+                return;
+            }
             Finish::Switched(upstream) => {
                 let Http1 { io, recv, .. } = client;
                 let upstream = *upstream;
@@ -267,6 +270,13 @@ impl Http1 {
         };
         // Late or not, the connection ends here.
         let _ = deadline.run(by, linger).await;
+    }
+
+    /// Ends a connection in the middle of an answer: what came so far is passed, its end is not,
+    /// and TLS says no goodbye, so that the client sees a truncated message.
+    async fn abort(&mut self, deadline: &mut Deadline) {
+        let flush = std::future::poll_fn(|cx| self.send.poll_flush(&mut self.io, cx));
+        let _ = deadline.run(Instant::now() + LINGER, flush).await;
     }
 
     async fn close(&mut self, deadline: &mut Deadline) {

@@ -83,7 +83,8 @@ fn passes_upstream(field: &Field<'_>, head: &RequestHead, trusted: bool) -> bool
         Known::SecWebSocketKey => head.version == Version::Http2,
         known => known.is_hop_by_hop(),
     };
-    !set_by_us && !(head.connection.nominates && nominated(&head.fields, field.name))
+    let is_nominated = head.connection.nominates && nominated(&head.fields, field.name);
+    !set_by_us && !is_nominated
 }
 
 /// HTTP/2 lets a client split Cookie for compression; HTTP/1 has one (RFC 9113, section 8.2.3).
@@ -158,7 +159,8 @@ pub fn response_fields(head: &ResponseHead) -> impl Iterator<Item = Field<'_>> {
     head.fields.iter().filter(|field| {
         let dropped = field.known.is_hop_by_hop()
             || matches!(field.known, Known::ContentLength | Known::XRequestId | Known::Identity);
-        !dropped && !(head.connection.nominates && nominated(&head.fields, field.name))
+        let is_nominated = head.connection.nominates && nominated(&head.fields, field.name);
+        !dropped && !is_nominated
     })
 }
 

@@ -34,6 +34,7 @@ const RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// A certificate authority whose key is in memory.
 pub struct DevCa {
+    name: String,
     pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
@@ -73,6 +74,11 @@ impl DevCa {
         Self::make(Scope::Loopback, SystemTime::now())
     }
 
+    /// Its common name: a different one for each key.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The authority's certificate.
     pub fn pem(&self) -> &str {
         &self.pem
@@ -89,9 +95,10 @@ impl DevCa {
         let id = params.key_identifier(&key);
         // One name for one key: two authorities under one name confuse browsers' stores.
         let tag: String = id.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let name = format!("Vestibule demo CA {tag}");
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::OrganizationName, "Vestibule development");
-        params.distinguished_name.push(DnType::CommonName, format!("Vestibule demo CA {tag}"));
+        params.distinguished_name.push(DnType::CommonName, name.clone());
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         set_validity(&mut params, now, CA_VALIDITY);
@@ -99,7 +106,7 @@ impl DevCa {
             params.name_constraints = Some(loopback_only());
         }
         let pem = params.self_signed(&key)?.pem();
-        Ok(Self { pem, issuer: Issuer::new(params, key) })
+        Ok(Self { name, pem, issuer: Issuer::new(params, key) })
     }
 
     fn issue_at(&self, names: &[&str], now: SystemTime) -> Result<Leaf, DevError> {
@@ -127,7 +134,7 @@ impl DevCa {
             return None;
         }
         let issuer = Issuer::from_ca_cert_pem(pem, key).ok()?;
-        Some(Self { pem: pem.to_owned(), issuer })
+        Some(Self { name: certificate.common_name?, pem: pem.to_owned(), issuer })
     }
 }
 
@@ -212,6 +219,7 @@ impl DevStore {
 
 /// What is decided on in a kept certificate.
 struct Parsed {
+    common_name: Option<String>,
     subject: Vec<u8>,
     issuer: Vec<u8>,
     public_key: Vec<u8>,
@@ -231,7 +239,9 @@ impl Parsed {
             .flat_map(|extension| &extension.value.general_names)
             .filter_map(name_text)
             .collect();
+        let common_name = certificate.subject().iter_common_name().next();
         Some(Self {
+            common_name: common_name.and_then(|name| name.as_str().ok()).map(str::to_owned),
             subject: certificate.subject().as_raw().to_owned(),
             issuer: certificate.issuer().as_raw().to_owned(),
             public_key: certificate.public_key().raw.to_owned(),

@@ -240,6 +240,10 @@ impl<'a, C: Client> Exchange<'a, C> {
                             if self.upload == Upload::Stopped {
                                 self.waiting = Waiting::ResponseHead;
                             }
+                            // An interim response must not wait for the final one.
+                            if let Poll::Ready(Err(_)) = self.client.poll_flush(cx) {
+                                return Err(Failure::ClientGone);
+                            }
                             return Ok(Poll::Pending);
                         }
                         Poll::Ready(head) => head.map_err(Failure::Upstream)?,

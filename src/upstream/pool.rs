@@ -19,8 +19,12 @@ const IDLE_ONCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub struct Pool {
-    idle: Mutex<HashMap<ServerId, Vec<Box<Connection>>, foldhash::fast::RandomState>>,
+    idle: Mutex<HashMap<ServerId, Idle, foldhash::fast::RandomState>>,
 }
+
+/// Boxed, because a connection is half a kilobyte that is moved twice a request.
+#[allow(clippy::vec_box)]
+type Idle = Vec<Box<Connection>>;
 
 impl Pool {
     /// The most recently used idle connection that is still sound.

@@ -70,6 +70,7 @@ fn a_store_keeps_its_authority_and_leaf_from_run_to_run() {
     let (ca, leaf) = (first.ca().pem().to_owned(), read_if_there(&files.cert).unwrap());
     let second = DevStore::open(&directory).unwrap();
     assert_eq!(second.ca().pem(), ca);
+    assert_eq!(second.ca().name(), first.ca().name());
     assert_eq!(second.leaf("chat", CHAT).unwrap(), files);
     assert_eq!(read_if_there(&files.cert).unwrap(), leaf);
     verify(second.ca(), &leaf.unwrap(), "chat-public.localhost", SystemTime::now()).unwrap();

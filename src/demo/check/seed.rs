@@ -1,0 +1,171 @@
+//! The persona seed's verification checklist, in its order, as far as it can be seen without a
+//! browser.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::client::{Alpn, Client};
+use super::{Outcome, Report, expect};
+use crate::demo::persona::{APP_HOST, Persona};
+
+/// What the seed allows between configuration and acknowledgement.
+const SECOND: Duration = Duration::from_secs(1);
+
+pub async fn check(client: &Client, report: &mut Report) {
+    for persona in Persona::ALL {
+        let host = persona.host();
+        let outcome = client.connect(host, Alpn::Http1).await.map(drop).map_err(|e| e.to_string());
+        report
+            .line(format!("{host} shows a certificate that the demo's authority signed"), outcome);
+    }
+    for persona in Persona::ALL {
+        report.line(
+            format!("the host page's {} launcher is the seed's, its frame hidden", persona.name()),
+            launcher(client, persona).await,
+        );
+    }
+    for persona in Persona::ALL {
+        report.line(
+            format!("{} serves its chat page in mode {}", persona.host(), persona.name()),
+            chat_page(client, persona).await,
+        );
+    }
+    report.line(
+        "the chat page's script, as text, posts chat-embed-ready and chat-embed-ack",
+        script(client, Persona::Customer.host(), "/assets/handshake.js", FRAME_SIDE).await,
+    );
+    report.line(
+        "the host page's script, as text, waits for ready, posts chat-embed-config and starts over",
+        script(client, APP_HOST, "/assets/launcher.js", HOST_SIDE).await,
+    );
+    report.line(
+        "the chat page and its scripts load inside the handshake's second",
+        load_time(client).await,
+    );
+    report.line(
+        "the URL fallback's parameters reach the app byte for byte",
+        url_fallback(client).await,
+    );
+    for persona in Persona::ALL {
+        report.line(
+            format!("a message to {} arrives as its persona, with its user id", persona.host()),
+            message(client, persona).await,
+        );
+    }
+    report.line("a message in another persona's mode is refused", wrong_mode(client).await);
+    report.line("a customer's message without a user id is refused", no_user(client).await);
+}
+
+/// What a script must hold, and what a person would call it.
+type Promises = &'static [(&'static str, &'static str)];
+
+const FRAME_SIDE: Promises = &[
+    ("'chat-embed-ready'", "ready"),
+    ("'chat-embed-ack'", "ack"),
+    ("event.origin !== allowedOrigin", "the check of the sender's origin"),
+    ("raw.mode !== persona.mode", "the check of the mode"),
+];
+
+const HOST_SIDE: Promises = &[
+    ("'chat-embed-ready'", "ready"),
+    ("'chat-embed-config'", "config"),
+    ("event.origin !== widgetOrigin", "the check of the sender's origin"),
+    ("payload }, widgetOrigin)", "the exact target origin"),
+    ("configSent = false", "the reset of configSent"),
+    ("url.searchParams.set", "the URL fallback"),
+];
+
+async fn launcher(client: &Client, persona: Persona) -> Outcome {
+    let answer = client.get(APP_HOST, &format!("/{}", persona.name()), "").await?;
+    let page = answer.with_status(200)?.text();
+    let origin = client.origin(persona.host());
+    let button = format!(
+        "<button id=\"chat-launcher\" class=\"chat-launcher\" type=\"button\" \
+         aria-expanded=\"false\">\nOpen {} Chat\n</button>",
+        persona.title()
+    );
+    for (part, called) in [
+        (button.as_str(), "the launcher"),
+        ("<div id=\"chat-frame\" class=\"chat-frame\" hidden>", "a hidden frame"),
+        (&format!("\nsrc=\"{origin}\"\n"), "the frame's src"),
+        (&format!("\ndata-origin=\"{origin}\"\n"), "the frame's data-origin"),
+        ("\nloading=\"lazy\"\n></iframe>", "lazy loading"),
+    ] {
+        expect(page.contains(part), || format!("{called} is missing"))?;
+    }
+    Ok(())
+}
+
+async fn chat_page(client: &Client, persona: Persona) -> Outcome {
+    let answer = client.get(persona.host(), "/", "").await?.with_status(200)?;
+    let policy = answer.header("content-security-policy").unwrap_or_default().to_owned();
+    let page = answer.text();
+    let attribute = format!("<body data-persona=\"{}\"", persona.name());
+    expect(page.contains(&attribute), || "another persona's page".into())?;
+    let app = client.origin(APP_HOST);
+    let allowed = format!("data-allowed-origin=\"{app}\"");
+    expect(page.contains(&allowed), || format!("it does not name {app} as its embedder"))?;
+    let framed = policy.split(';').any(|directive| {
+        let mut words = directive.split_whitespace();
+        words.next() == Some("frame-ancestors") && words.any(|word| word == app)
+    });
+    expect(framed, || format!("{app} may not embed it (policy: {policy})"))
+}
+
+async fn script(client: &Client, host: &str, path: &str, promises: Promises) -> Outcome {
+    let text = client.get(host, path, "").await?.with_status(200)?.text();
+    for (part, called) in promises {
+        expect(text.contains(part), || format!("{called} is missing from {path}"))?;
+    }
+    Ok(())
+}
+
+async fn load_time(client: &Client) -> Outcome {
+    let started = Instant::now();
+    for path in ["/", "/assets/chat.js", "/assets/handshake.js", "/assets/transports.js"] {
+        client.get(Persona::Customer.host(), path, "").await?.with_status(200)?;
+    }
+    let took = started.elapsed();
+    expect(took < SECOND, || format!("{} ms", took.as_millis()))
+}
+
+async fn url_fallback(client: &Client) -> Outcome {
+    // The seed's parameters, and spellings that a careless proxy would rewrite.
+    let query = "mode=customer&user_id=12345&require_user_id=true&allow_generated_id=false\
+                 &direction=rtl&v=1700000000000&name=a%20b+c%2Fd&empty=&flag&%6eame=~";
+    let answer = client.get(Persona::Customer.host(), &format!("/?{query}"), "").await?;
+    let page = answer.with_status(200)?.text();
+    let (_, rest) = page.split_once("<meta name=\"demo-query\" content=\"").ok_or("no echo")?;
+    let echo = rest.split('"').next().unwrap_or_default().replace("&amp;", "&");
+    expect(echo == query, || format!("the app received {echo}"))
+}
+
+async fn message(client: &Client, persona: Persona) -> Outcome {
+    let body = json!({ "text": "hello", "mode": persona.name(), "user_id": 12345 }).to_string();
+    let answer = client.post_json(persona.host(), "/api/message", &body).await?;
+    let told = answer.with_status(200)?.json()?;
+    let seen = &told["seen"];
+    is(seen, "persona", persona.name())?;
+    is(seen, "user_id", "12345")?;
+    is(seen, "transport", "HTTP")?;
+    is(seen, "host", &client.authority(persona.host()))?;
+    expect(told["reply"].as_str().is_some_and(|reply| !reply.is_empty()), || "no reply".into())
+}
+
+async fn wrong_mode(client: &Client) -> Outcome {
+    let body = json!({ "text": "hello", "mode": "employee", "user_id": 1 }).to_string();
+    let answer = client.post_json(Persona::Customer.host(), "/api/message", &body).await?;
+    answer.with_status(403).map(drop)
+}
+
+async fn no_user(client: &Client) -> Outcome {
+    let body = json!({ "text": "hello", "mode": "customer" }).to_string();
+    let answer = client.post_json(Persona::Customer.host(), "/api/message", &body).await?;
+    answer.with_status(400).map(drop)
+}
+
+/// `seen` has this value under `key`.
+pub fn is(seen: &Value, key: &str, expected: &str) -> Outcome {
+    expect(seen[key] == expected, || format!("{key} is {}, not {expected}", seen[key]))
+}

@@ -1,0 +1,58 @@
+// The chat page's own words, in the two languages of the seed. The bot speaks English.
+
+export const WORDS = {
+  en: {
+    name: (title) => `${title} Support`,
+    other: 'العربية',
+    otherLang: 'ar',
+    transport: 'Carried by',
+    placeholder: 'Ask what just happened',
+    message: 'Message',
+    send: 'Send',
+    hello: 'Hello. I am on the far side of the door. Ask me what it did with your request.',
+    suggestions: ['What just happened?', 'Who am I?', 'Headers', 'Count'],
+    visitor: 'visitor',
+    user: (id) => `user ${id}`,
+    generated: (id) => `${id} (made up)`,
+    byUrl: 'said by the URL',
+    byMessage: 'said by the page',
+    waiting: 'Waiting to hear who is calling',
+    waitingText:
+      'This persona needs a user id. The page around this frame sends it; in a tab of its own, add it to the address:',
+    wrong: 'This launch does not fit',
+    problems: {
+      mode: 'It names another persona’s mode. The host decides which persona answers, so this chat stays closed.',
+      missing: 'It carries no user id, and this persona needs one.',
+      malformed: 'Its user id has the wrong form for this persona.',
+    },
+    facts: { first: 'first word', all: 'all', id: 'id' },
+    failed: (why) => `That did not go through: ${why}`,
+  },
+  ar: {
+    name: (title) =>
+      ({ Public: 'دعم الزوار', Customer: 'دعم العملاء', Employee: 'دعم الموظفين', Test: 'دعم الاختبار' })[title],
+    other: 'English',
+    otherLang: 'en',
+    transport: 'النقل عبر',
+    placeholder: 'اسأل: ماذا حدث الآن؟',
+    message: 'رسالة',
+    send: 'إرسال',
+    hello: 'مرحبا. أنا خلف الباب. اسألني عما فعله بطلبك، وسأجيب بالإنجليزية.',
+    suggestions: ['ماذا حدث الآن؟', 'من أنا؟', 'Headers', 'Count'],
+    visitor: 'زائر',
+    user: (id) => `المستخدم ${id}`,
+    generated: (id) => `${id} (معرّف مولّد هنا)`,
+    byUrl: 'من عنوان الصفحة',
+    byMessage: 'من الصفحة المضيفة',
+    waiting: 'بانتظار معرفة المتصل',
+    waitingText: 'تحتاج هذه الدردشة إلى معرّف مستخدم ترسله الصفحة المضيفة. في نافذة مستقلة أضفه إلى العنوان:',
+    wrong: 'هذا الطلب لا يناسب هذه الدردشة',
+    problems: {
+      mode: 'يذكر الطلب نمطا لدردشة أخرى. اسم المضيف هو الذي يحدد من يجيب.',
+      missing: 'لا يحمل الطلب معرّف مستخدم، وهو مطلوب هنا.',
+      malformed: 'صيغة معرّف المستخدم غير صحيحة.',
+    },
+    facts: { first: 'أول كلمة', all: 'الكل', id: 'معرّف' },
+    failed: (why) => `تعذر الإرسال: ${why}`,
+  },
+};

@@ -1,0 +1,228 @@
+//! A running Vestibule, configured in code.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use vestibule::app::{App, Options};
+use vestibule::config::snapshot::{
+    AccessLog, AdminSettings, AppKind, Device, HttpMode, Limits, Mode, Persona, Server,
+    ServerAddress, ServerId, ServerSettings, Snapshot, TelemetrySettings, Upstream, UpstreamTls,
+};
+use vestibule::route::{RouteTable, Target};
+use vestibule::tls::dev::DevCa;
+use vestibule::tls::store::{CertStore, Certificate};
+
+use super::PATIENCE;
+use super::client::Client;
+
+pub struct Builder {
+    pub limits: Limits,
+    pub http_mode: HttpMode,
+    pub trusted_proxies: Vec<&'static str>,
+    pub proxy_protocol: bool,
+    pub connect_timeout: Duration,
+    pub response_timeout: Duration,
+    pub drain_timeout: Duration,
+    routes: Vec<Route>,
+    /// One certificate for each list of names.
+    certificates: Vec<Vec<&'static str>>,
+}
+
+struct Route {
+    host: &'static str,
+    path: &'static str,
+    devices: Vec<&'static str>,
+    servers: Vec<(ServerAddress, Option<UpstreamTls>)>,
+}
+
+pub struct Proxy {
+    pub app: App,
+    pub ca: DevCa,
+    log: PathBuf,
+    pub folder: tempfile::TempDir,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            http_mode: HttpMode::Serve,
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+            connect_timeout: Duration::from_secs(2),
+            response_timeout: PATIENCE,
+            drain_timeout: PATIENCE,
+            routes: Vec::new(),
+            certificates: vec![vec!["chat.test", "*.wild.test"]],
+        }
+    }
+}
+
+impl Builder {
+    /// A persona at `host` and `path` over these servers.
+    pub fn persona(mut self, host: &'static str, path: &'static str, to: &[SocketAddr]) -> Self {
+        let servers = to.iter().map(|address| (ServerAddress::Ip(*address), None)).collect();
+        self.routes.push(Route { host, path, devices: Vec::new(), servers });
+        self
+    }
+
+    pub fn server(
+        mut self,
+        host: &'static str,
+        address: ServerAddress,
+        tls: Option<UpstreamTls>,
+    ) -> Self {
+        let servers = vec![(address, tls)];
+        self.routes.push(Route { host, path: "/", devices: Vec::new(), servers });
+        self
+    }
+
+    /// A device of the last persona.
+    pub fn device(mut self, slug: &'static str) -> Self {
+        self.routes.last_mut().unwrap().devices.push(slug);
+        self
+    }
+
+    pub fn certificate(mut self, names: &[&'static str]) -> Self {
+        self.certificates.push(names.to_vec());
+        self
+    }
+
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    pub fn start(self) -> Proxy {
+        let ca = DevCa::generate().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("access.log");
+        let options = Options { access_log: Some(log.clone()) };
+        let app = App::start(self.snapshot(&ca), options).unwrap();
+        Proxy { app, ca, log, folder }
+    }
+
+    fn snapshot(&self, ca: &DevCa) -> Snapshot {
+        let mut routes = RouteTable::default();
+        for (index, route) in self.routes.iter().enumerate() {
+            let persona = Arc::new(self.persona_of(route, index));
+            let target = Target::Persona(Arc::clone(&persona));
+            routes.insert(route.host, route.path, target).unwrap();
+            for (index, device) in route.devices.iter().enumerate() {
+                let path = format!("{}/{device}", route.path.trim_end_matches('/'));
+                let target = Target::Device(Arc::clone(&persona), index);
+                routes.insert(route.host, &path, target).unwrap();
+            }
+        }
+        let mut certificates = CertStore::default();
+        for (id, names) in self.certificates.iter().enumerate() {
+            certificates.insert(Arc::new(certificate(ca, names, id as u64)));
+        }
+        Snapshot {
+            server: ServerSettings {
+                https: vec!["127.0.0.1:0".parse().unwrap()],
+                http: vec!["127.0.0.1:0".parse().unwrap()],
+                http_mode: self.http_mode,
+                workers: 1,
+                trusted_proxies: self.trusted_proxies.iter().map(|n| n.parse().unwrap()).collect(),
+                proxy_protocol: self.proxy_protocol,
+                drain_timeout: self.drain_timeout,
+                limits: self.limits,
+            },
+            admin: AdminSettings { listen: None },
+            telemetry: TelemetrySettings { access_log: AccessLog::Off },
+            certificates,
+            routes,
+            upstreams: HashMap::new(),
+            tenants: HashMap::new(),
+        }
+    }
+
+    fn persona_of(&self, route: &Route, index: usize) -> Persona {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let servers = route.servers.iter().map(|(address, tls)| Server {
+            address: address.clone(),
+            tls: tls.clone(),
+            id: ServerId(NEXT.fetch_add(1, Ordering::Relaxed)),
+        });
+        Persona {
+            tenant: "acme".into(),
+            name: format!("persona-{index}").into(),
+            hosts: vec![route.host.into()],
+            path: route.path.into(),
+            strip_prefix: true,
+            upstream: Arc::new(Upstream {
+                name: format!("upstream-{index}").into(),
+                servers: servers.collect(),
+                connect_timeout: self.connect_timeout,
+                response_timeout: self.response_timeout,
+            }),
+            app: AppKind::Generic,
+            mode: Mode::Public,
+            devices: route
+                .devices
+                .iter()
+                .map(|slug| Device { slug: (*slug).into(), name: (*slug).into() })
+                .collect(),
+        }
+    }
+}
+
+fn certificate(ca: &DevCa, names: &[&str], id: u64) -> Certificate {
+    let leaf = ca.issue(names).unwrap();
+    let chain = CertificateDer::pem_slice_iter(leaf.cert_chain_pem.as_bytes());
+    let chain = chain.map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_slice(leaf.key_pem.as_bytes()).unwrap();
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let key = rustls::sign::CertifiedKey::from_der(chain, key, &provider).unwrap();
+    let names = names.iter().map(|name| (*name).into()).collect();
+    Certificate { id, key: Arc::new(key), names }
+}
+
+impl Proxy {
+    /// A persona on every path of `chat.test`, over one upstream.
+    pub fn before(upstream: SocketAddr) -> Self {
+        Builder::default().persona("chat.test", "/", &[upstream]).start()
+    }
+
+    pub fn http(&self) -> SocketAddr {
+        self.app.http()[0]
+    }
+
+    pub fn https(&self) -> SocketAddr {
+        self.app.https()[0]
+    }
+
+    /// A plain connection.
+    pub fn client(&self) -> Client {
+        Client::plain(self.http())
+    }
+
+    /// A TLS connection for `chat.test` that speaks HTTP/1.1.
+    pub fn tls(&self) -> Client {
+        Client::tls(self.https(), self.ca.pem(), "chat.test", &["http/1.1"]).unwrap()
+    }
+
+    /// Waits for that many log lines.
+    pub fn log(&self, lines: usize) -> Vec<serde_json::Value> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let text = std::fs::read_to_string(&self.log).unwrap();
+            let seen: Vec<_> = text
+                .lines()
+                .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+                .collect();
+            if seen.len() >= lines {
+                return seen;
+            }
+            assert!(Instant::now() < until, "the log has only {seen:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
