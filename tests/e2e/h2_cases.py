@@ -14,7 +14,9 @@ Sections are those of RFC 9113. `expect` is one of
   frames on closed streams minimally; the upstream sees nothing of it either way;
 - `Works()`: the connection goes on: a request sent afterwards is answered with 200.
 
-`/wait` never answers, so that its stream stays half-closed (remote).
+`/wait` never answers, so that its stream stays half-closed (remote). Requests to the paths in LATE
+may reach the upstream, perhaps after their case is over; every other path must be answered or must
+not arrive.
 """
 
 from __future__ import annotations
@@ -70,6 +72,8 @@ class Incomplete:
 class Works:
     stream: int = 101
 
+
+LATE = ("/wait", "/wrong-length", "/trailers")
 
 # What the h2 crate (0.4.20) lets through without a trace, so that nothing above it can refuse it. Each
 # is harmless here, and each is expected to fail: an h2 that learns it makes the test run say so.
@@ -290,12 +294,17 @@ CONTINUATIONS = [
 ]
 
 
+def request(**changes: str | None) -> list[tuple[str, str]]:
+    """The pseudo-headers of a request that must not reach the upstream."""
+    return pseudo(**{"path": "/malformed"} | changes)
+
+
 def malformed(section: str, name: str, *pairs: tuple[str | bytes, str | bytes]) -> Case:
     return case(section, name, headers(1, block(*pairs)), expect=Malformed())
 
 
 def with_field(section: str, name: str, field: str | bytes, value: str | bytes = "x") -> Case:
-    return malformed(section, name, *pseudo(), (field, value))
+    return malformed(section, name, *request(), (field, value))
 
 
 FIELDS = [
@@ -327,26 +336,26 @@ FIELDS = [
 ]
 
 PSEUDO_HEADERS = [
-    malformed("8.3", "an unknown pseudo-header", *pseudo(), (":test", "x")),
-    malformed("8.3", "a response's pseudo-header", *pseudo(), (":status", "200")),
-    malformed("8.3", "a pseudo-header after a field", *pseudo(path=None), ("x-test", "x"), (":path", "/")),
-    malformed("8.3", "a pseudo-header in upper case", *pseudo(path=None), (":Path", "/")),
-    *[malformed("8.3", f"{name} twice", *pseudo(), (name, value)) for name, value in pseudo()],
-    *[malformed("8.3.1", f"no :{name}", *pseudo(**{name: None})) for name in ["method", "scheme", "path"]],
-    *[malformed("8.3.1", f"an empty :{name}", *pseudo(**{name: ""})) for name in ["method", "scheme", "path"]],
-    malformed("8.3.1", "no :authority and no Host", *pseudo(authority=None)),
-    malformed("8.3.1", "a user in :authority", *pseudo(authority="someone@chat-test.localhost")),
-    malformed("8.3.1", "a :path without its slash", *pseudo(path="relative")),
-    malformed("8.3.1", "a :path of * for GET", *pseudo(path="*")),
-    malformed("8.3.1", "a :path with a space", *pseudo(path="/a b")),
-    malformed("8.3.1", "a :path with a fragment", *pseudo(path="/a#b")),
-    malformed("8.3.1", "a :path with a line break", *pseudo(path="/ HTTP/1.1\r\nx-injected: y")),
-    malformed("8.3.1", "a :method with a space", *pseudo(method="GET /")),
-    malformed("8.3.1", "an :authority with a path", *pseudo(authority="chat-test.localhost/x")),
-    malformed("8.5", "CONNECT with :path and no :protocol", *pseudo(method="CONNECT")),
-    malformed("8441 4", ":protocol without CONNECT", *pseudo(protocol="websocket")),
-    malformed("8441 4", "extended CONNECT without :path", *pseudo(method="CONNECT", path=None, protocol="websocket")),
-    malformed("8441 4", "extended CONNECT without :scheme", *pseudo(method="CONNECT", scheme=None, protocol="websocket")),
+    malformed("8.3", "an unknown pseudo-header", *request(), (":test", "x")),
+    malformed("8.3", "a response's pseudo-header", *request(), (":status", "200")),
+    malformed("8.3", "a pseudo-header after a field", *request(path=None), ("x-test", "x"), (":path", "/")),
+    malformed("8.3", "a pseudo-header in upper case", *request(path=None), (":Path", "/")),
+    *[malformed("8.3", f"{name} twice", *request(), (name, value)) for name, value in request()],
+    *[malformed("8.3.1", f"no :{name}", *request(**{name: None})) for name in ["method", "scheme", "path"]],
+    *[malformed("8.3.1", f"an empty :{name}", *request(**{name: ""})) for name in ["method", "scheme", "path"]],
+    malformed("8.3.1", "no :authority and no Host", *request(authority=None)),
+    malformed("8.3.1", "a user in :authority", *request(authority="someone@chat-test.localhost")),
+    malformed("8.3.1", "a :path without its slash", *request(path="relative")),
+    malformed("8.3.1", "a :path of * for GET", *request(path="*")),
+    malformed("8.3.1", "a :path with a space", *request(path="/a b")),
+    malformed("8.3.1", "a :path with a fragment", *request(path="/a#b")),
+    malformed("8.3.1", "a :path with a line break", *request(path="/ HTTP/1.1\r\nx-injected: y")),
+    malformed("8.3.1", "a :method with a space", *request(method="GET /")),
+    malformed("8.3.1", "an :authority with a path", *request(authority="chat-test.localhost/x")),
+    malformed("8.5", "CONNECT with :path and no :protocol", *request(method="CONNECT")),
+    malformed("8441 4", ":protocol without CONNECT", *request(protocol="websocket")),
+    malformed("8441 4", "extended CONNECT without :path", *request(method="CONNECT", path=None, protocol="websocket")),
+    malformed("8441 4", "extended CONNECT without :scheme", *request(method="CONNECT", scheme=None, protocol="websocket")),
 ]
 
 
@@ -364,12 +373,12 @@ BODIES = [
     case("8.1.1", "DATA where Content-Length is zero", post(1, "/wait", ("content-length", "0")), data(1, b"abc", END_STREAM),
          expect=Stream(1, PROTOCOL_ERROR)),
     with_length("a Content-Length that ends in an empty frame", "4", data(1, b"", END_STREAM)),
-    case("8.1.1", "Content-Length without a body", headers(1, block(*pseudo(method="POST"), ("content-length", "4"))), expect=Malformed()),
+    case("8.1.1", "Content-Length without a body", headers(1, block(*request(method="POST"), ("content-length", "4"))), expect=Malformed()),
     *[
-        case("8.1.1", f"a Content-Length of {length!r}", post(1, "/wrong-length", ("content-length", length)), data(1, b"abc", END_STREAM), expect=Malformed())
+        case("8.1.1", f"a Content-Length of {length!r}", post(1, "/malformed", ("content-length", length)), data(1, b"abc", END_STREAM), expect=Malformed())
         for length in ["+3", "-3", "3, 3", "0x3", "3 ", "", "99999999999999999999"]
     ],
-    case("8.1.1", "two different Content-Lengths", post(1, "/wrong-length", ("content-length", "3"), ("content-length", "4")),
+    case("8.1.1", "two different Content-Lengths", post(1, "/malformed", ("content-length", "3"), ("content-length", "4")),
          data(1, b"abc", END_STREAM), expect=Malformed()),
     case("8.1", "a second HEADERS without END_STREAM", post(1, "/trailers"), headers(1, block(("x-a", "b")), END_HEADERS),
          expect=Incomplete()),

@@ -113,6 +113,7 @@ def test_a_large_file_uploads(streamlit_front: Vestibule, page: Page) -> None:
 
 @pytest.mark.xfail(
     strict=True,
+    raises=AssertionError,
     reason="Streamlit's _streamlit_xsrf cookie is SameSite=Lax, so it is not sent from another site's "
     "iframe; Vestibule will rewrite it to SameSite=None; Secure; Partitioned",
 )
