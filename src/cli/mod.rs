@@ -1,1 +1,57 @@
 //! What people type.
+//!
+//! It parses arguments, prints, installs signal handlers and chooses exit codes: 0 done, 1 the
+//! configuration or the server failed, 2 the command line was wrong (clap's own).
+
+mod check;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "vestibule", version, about, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Everything on loopback, with nothing to configure: four chat personas behind TLS
+    Demo {
+        /// Port of the TLS listener
+        #[arg(long, default_value_t = crate::demo::DemoOptions::default().https_port)]
+        port: u16,
+        /// Where the demo keeps its certificate authority
+        #[arg(long)]
+        dir: Option<PathBuf>,
+        /// Run the embedding checklist against the demo over real TLS sockets, then exit
+        #[arg(long)]
+        check: bool,
+    },
+    /// Serve
+    Run(ConfigFile),
+    /// Report every problem of a configuration, with its place and its remedy
+    Check(ConfigFile),
+}
+
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// The configuration file
+    #[arg(short, long = "config", value_name = "FILE", default_value = "config/vestibule.toml")]
+    config: PathBuf,
+}
+
+/// Parses the command line and does what it says.
+pub fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Demo { port, dir, check } => {
+            crate::demo::run(&crate::demo::DemoOptions { https_port: port, dir, check })
+        }
+        Command::Run(file) => run::run(&file.config),
+        Command::Check(file) => check::check(&file.config),
+    }
+}

@@ -144,8 +144,17 @@ fn render(
 }
 
 /// The one place where the demo meets the rest: a configuration text becomes a running server.
-fn start_app(_text: &str, _base: &Path) -> Result<App, DemoError> {
-    Err(DemoError::Start("the configuration loader is not there yet".into()))
+fn start_app(text: &str, base: &Path) -> Result<App, DemoError> {
+    let loaded = crate::config::load_str("demo.toml", text, base);
+    let Some(snapshot) = loaded.snapshot else {
+        let lines: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();
+        return Err(DemoError::Start(format!(
+            "the demo's own configuration is refused:\n{}",
+            lines.join("\n")
+        )));
+    };
+    // Warnings ("not enforced yet") are for people who write configurations; this one is ours.
+    App::start(snapshot, crate::app::Options::default()).map_err(|error| DemoError::Start(error.0))
 }
 
 /// IPv4 loopback, and IPv6 where the machine has it: browsers try both for `*.localhost`.
