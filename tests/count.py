@@ -1,4 +1,4 @@
-"""Adds up the closing lines of nextest, cargo test and pytest in a log: prints `PASSED FAILED`."""
+"""Adds up the closing lines of nextest, cargo test, pytest and `demo --check` in a log: prints `PASSED FAILED`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 CLOSING = re.compile(
     r"^\s*Summary \[.*tests? run:.*$"  # nextest
     r"|^test result: .*$"  # cargo test
+    r"|^\d+ passed, \d+ failed$"  # demo --check
     r"|^=* ?\d+ (?:passed|failed|errors?|xfailed)\b.* in [\d.]+s.*$",  # pytest
     re.MULTILINE,
 )

@@ -28,12 +28,23 @@ PURE = ("src/gate", "src/route.rs", "src/policy", "src/rejection.rs")
 # `demo --check` is a client of its own, so that it does not judge the server by the server's code.
 CLIENT = ("src/demo/check",)
 RULES = [
-    Rule(r"\bhttparse::", ("src",), "only the HTTP/1 codec parses HTTP/1", ("src/http1", "src/edge", "src/upstream", *CLIENT)),
+    Rule(
+        r"\bhttparse::",
+        ("src",),
+        "only the HTTP/1 codec parses HTTP/1",
+        ("src/http1", "src/edge", "src/upstream", *CLIENT),
+    ),
     Rule(r"\bh2::", ("src",), "only the edge speaks HTTP/2", ("src/edge", "src/upstream", *CLIENT)),
     Rule(r"\bpingora\w*::", ("src",), "only upstream:: touches pingora", ("src/upstream",)),
     Rule(r"\b(tokio|hyper\w*|socket2)::", PURE, "policy is pure: no sockets, no runtime"),
     Rule(r"\b(Instant|SystemTime)::now\b", PURE, "policy is pure: time is an argument"),
     Rule(r"\b(getrandom|rand)::", PURE, "policy is pure: randomness is an argument"),
+    Rule(
+        r"\b(e?print|e?println)!",
+        ("src",),
+        "printing panics when the reader has gone, and blocks a worker: only the command line does it",
+        ("src/cli", "src/demo", "src/main.rs"),
+    ),
     Rule(r"\bserde::", ("src/config/snapshot.rs",), "the snapshot has behaviour and no serde"),
     Rule(r"\b(Mutex|RwLock|RefCell|Atomic\w+)\b", ("src/config/snapshot.rs",), "the snapshot is immutable"),
 ]
@@ -60,13 +71,12 @@ def findings(rule: Rule) -> list[str]:
 
 def sources(rule: Rule) -> list[Path]:
     """Rust files of the rule's folders; test modules in files of their own are free."""
-    inside = lambda path, place: path == ROOT / place or ROOT / place in path.parents
-    files = [path for path in sorted((ROOT / "src").rglob("*.rs")) if path.stem != "tests" and "tests" not in path.parts]
-    return [
-        path
-        for path in files
-        if any(inside(path, place) for place in rule.within) and not any(inside(path, place) for place in rule.unless)
-    ]
+    files = [path for path in sorted((ROOT / "src").rglob("*.rs")) if "tests" not in (path.stem, *path.parts)]
+    return [path for path in files if inside(path, rule.within) and not inside(path, rule.unless)]
+
+
+def inside(path: Path, places: tuple[str, ...]) -> bool:
+    return any(path == ROOT / place or ROOT / place in path.parents for place in places)
 
 
 def production(path: Path) -> list[str]:

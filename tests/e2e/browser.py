@@ -6,12 +6,18 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import BrowserContext, sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 # Without the background flags Chromium looks up hosts of its maker at every start.
 FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-dev-shm-usage",
 ]
 
 
@@ -44,7 +50,7 @@ def chromium(profile: Path, spki: str | None = None, home: Path | None = None):
 class Sockets:
     """What the browser says about the WebSockets of a page and its frames (from the DevTools protocol)."""
 
-    def __init__(self, context: BrowserContext, page) -> None:
+    def __init__(self, page: Page) -> None:
         self.opened: list[str] = []
         self.sent = 0
         self.received = 0

@@ -27,13 +27,41 @@ def make(folder: Path) -> Certificates:
     names = ",".join(f"DNS:{host}.localhost" for host in HOSTS)
     extensions.write_text(f"subjectAltName={names}\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:FALSE\n")
     new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    openssl("req", "-x509", *new_key, "-keyout", ca_key, "-out", ca, "-days", 30,
-            "-subj", "/CN=Vestibule end-to-end tests",
-            "-addext", "basicConstraints=critical,CA:TRUE",
-            "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+    openssl(
+        "req",
+        "-x509",
+        *new_key,
+        "-keyout",
+        ca_key,
+        "-out",
+        ca,
+        "-days",
+        30,
+        "-subj",
+        "/CN=Vestibule end-to-end tests",
+        "-addext",
+        "basicConstraints=critical,CA:TRUE",
+        "-addext",
+        "keyUsage=critical,keyCertSign,cRLSign",
+    )
     openssl("req", *new_key, "-keyout", leaf_key, "-out", request, "-subj", "/CN=chat-test.localhost")
-    openssl("x509", "-req", "-in", request, "-CA", ca, "-CAkey", ca_key, "-CAcreateserial",
-            "-out", leaf, "-days", 30, "-extfile", extensions)
+    openssl(
+        "x509",
+        "-req",
+        "-in",
+        request,
+        "-CA",
+        ca,
+        "-CAkey",
+        ca_key,
+        "-CAcreateserial",
+        "-out",
+        leaf,
+        "-days",
+        30,
+        "-extfile",
+        extensions,
+    )
     leaf_key.chmod(0o600)
     return Certificates(ca, leaf, leaf_key, spki_of(leaf))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 import certs
@@ -54,8 +52,3 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
         running = getattr(item, "funcargs", {}).get(name)
         if report.failed and running is not None:
             report.sections.append((f"log of {name}", running.tail()))
-
-
-@pytest.fixture(scope="session")
-def here() -> Path:
-    return Path(__file__).parent

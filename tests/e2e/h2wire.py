@@ -228,8 +228,11 @@ class Wire:
 
     def respond(self, stream: int, seconds: float = 10) -> Seen:
         """Waits for the whole answer on a stream."""
-        return self.wait(lambda seen: seen.ended(stream) or seen.reset_code(stream) is not None,
-                         f"answer on stream {stream}", seconds)
+        return self.wait(
+            lambda seen: seen.ended(stream) or seen.reset_code(stream) is not None,
+            f"answer on stream {stream}",
+            seconds,
+        )
 
     def _receive(self, deadline: float) -> bool:
         """Reads once; False at the end of the connection or at the deadline."""

@@ -125,7 +125,9 @@ def test_closing_and_opening_sends_a_fresh_configuration(page: Page) -> None:
     expect(log.get_by_text("chat-embed-config to the frame")).to_have_count(2)
 
 
-@pytest.mark.parametrize("persona", ["public", "customer?mode=customer&user_id=12345", "employee?mode=employee&user_id=2041", "test"])
+@pytest.mark.parametrize(
+    "persona", ["public", "customer?mode=customer&user_id=12345", "employee?mode=employee&user_id=2041", "test"]
+)
 def test_each_chat_opens_as_a_page(persona: str, page: Page, demo: Demo) -> None:
     name, _, query = persona.partition("?")
     page.goto(f"https://chat-{name}.localhost:{demo.port}/?{query}")

@@ -1,20 +1,28 @@
-"""RFC 9113, sections 4 to 8, frame by frame. The cases are data: see h2_cases.py."""
+"""RFC 9113, sections 4 to 8, frame by frame. The cases are data: see h2_frames.py and h2_messages.py."""
 
 from __future__ import annotations
 
 import hyperframe.frame as hf
 import pytest
 
+import h2_frames
+import h2_messages
 import h2wire as h2
-from h2_cases import CASES, H2_CRATE, LATE, Case, Connection, Expectation, Ignorable, Incomplete, Malformed, Stream, Works
+from h2_case import H2_CRATE, LATE, Case, Connection, Expectation, Ignorable, Incomplete, Malformed, Stream, Works
 from h2wire import Seen, Wire
 
 
 def known(name: str) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.xfail(strict=True, raises=AssertionError, reason=f"h2 crate: {H2_CRATE[name]}")] if name in H2_CRATE else []
+    return (
+        [pytest.mark.xfail(strict=True, raises=AssertionError, reason=f"h2 crate: {H2_CRATE[name]}")]
+        if name in H2_CRATE
+        else []
+    )
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=case.id, marks=known(case.id)) for case in CASES])
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, id=case.id, marks=known(case.id)) for case in [*h2_frames.CASES, *h2_messages.CASES]]
+)
 def test_case(case: Case, connect, upstream) -> None:
     before = len(upstream.requests)
     wire = connect().start()

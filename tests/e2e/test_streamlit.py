@@ -86,8 +86,8 @@ def check_socket(sockets: Sockets, front: Vestibule, persona: str) -> None:
 
 
 @pytest.mark.parametrize("persona", PERSONAS)
-def test_an_app_works_as_a_page(persona: str, streamlit_front: Vestibule, browser, page: Page) -> None:
-    sockets = Sockets(browser, page)
+def test_an_app_works_as_a_page(persona: str, streamlit_front: Vestibule, page: Page) -> None:
+    sockets = Sockets(page)
     page.goto(streamlit_front.url(f"chat-{persona}", "/" + LAUNCHES[persona]))
     check_app(page, persona)
     check_upload(page, 100_000)
@@ -96,8 +96,8 @@ def test_an_app_works_as_a_page(persona: str, streamlit_front: Vestibule, browse
 
 
 @pytest.mark.parametrize("persona", PERSONAS)
-def test_an_app_works_in_an_iframe(persona: str, streamlit_front: Vestibule, browser, page: Page) -> None:
-    sockets = Sockets(browser, page)
+def test_an_app_works_in_an_iframe(persona: str, streamlit_front: Vestibule, page: Page) -> None:
+    sockets = Sockets(page)
     chat = streamlit_front.url(f"chat-{persona}", "/" + LAUNCHES[persona])
     page.goto(streamlit_front.url("app", f"/?chat={quote(chat, safe='')}"))
     frame = page.frame_locator("#chat-iframe")

@@ -7,6 +7,7 @@ HTTP/1.1 well enough for what Vestibule may send, and treats everything else as 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import socket
@@ -75,10 +76,8 @@ class RawUpstream:
         except (OSError, ValueError):
             pass  # Vestibule hung up, as many tests make it do.
         finally:
-            try:
+            with contextlib.suppress(OSError):
                 stream.close()
-            except OSError:
-                pass
             connection.close()
 
     def _one(self, stream) -> bool:
