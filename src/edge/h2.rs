@@ -71,8 +71,14 @@ pub async fn serve(
     };
     let streams = Arc::new(Streams::default());
     let mut idle_since = Instant::now();
+    let mut said_goodbye = false;
     loop {
         let next = std::future::poll_fn(|cx| {
+            if worker.is_draining() && !said_goodbye {
+                said_goodbye = true;
+                // The next poll of the connection sends it.
+                connection.graceful_shutdown();
+            }
             poll_next(&mut connection, &worker, &streams, &mut idle_since, &mut deadline, cx)
         });
         let Next::Stream(request, respond) = next.await else { break };
@@ -113,9 +119,6 @@ fn poll_next(
         }
         Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Next::End),
         Poll::Pending => {}
-    }
-    if worker.is_draining() {
-        connection.graceful_shutdown();
     }
     if streams.open.load(Ordering::Relaxed) > 0 {
         *idle_since = Instant::now();

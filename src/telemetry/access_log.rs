@@ -237,6 +237,7 @@ fn open(path: &Path) -> io::Result<std::fs::File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
+#[allow(clippy::disallowed_methods, reason = "a thread of its own, no worker")]
 fn run(shared: &Shared, mut out: BufWriter<Box<dyn Write + Send>>) {
     loop {
         while let Some(record) = shared.queue.pop() {
