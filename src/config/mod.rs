@@ -1,7 +1,25 @@
 //! From a TOML file to an immutable snapshot, with every problem reported at once.
 //!
-//! [`raw`] is what the user wrote, [`compile`] checks it and resolves every reference,
-//! [`snapshot`] is what a request reads, [`error`] is how a problem is told. A problem is never
-//! repaired silently, and no key is accepted without effect unless a warning says so.
+//! [`raw`] is what the user wrote and the one table of all keys, [`compile`] checks that it fits
+//! together and resolves every reference, [`snapshot`] is what a request reads, [`error`] is how a
+//! problem is told. A problem is never repaired silently, no problem hides another one, and no key
+//! is accepted without effect unless a warning says so.
+//!
+//! Relative paths (includes, certificates, templates) start at the folder of the main file, also
+//! those in included files.
 
+mod addresses;
+mod compile;
+pub mod error;
+mod load;
+pub mod raw;
+mod reader;
+pub mod schema;
 pub mod snapshot;
+pub mod source;
+mod upstream_tls;
+pub mod values;
+
+pub use error::{Problem, Severity};
+pub use load::{Loaded, Loader, Place, load, load_str};
+pub use source::Sources;
