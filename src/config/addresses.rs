@@ -186,6 +186,10 @@ impl Text for Origin {
         let not_an_origin = |why: &str, remedy: String| {
             Err(Wrong::new(format!("{text:?} is not an origin: {why}"), remedy))
         };
+        if text.contains('@') {
+            let what = "an origin has no user name or password in it";
+            return Err(Wrong::new(what, "write \"https://HOST\""));
+        }
         match text {
             "file:" => return Ok(Self(text.into())),
             "*" => {
@@ -212,9 +216,6 @@ impl Text for Origin {
         if let Some(end) = authority.find(['/', '?', '#']) {
             let remedy = format!("write \"{scheme}://{}\"", &authority[..end]);
             return not_an_origin("it goes on after the host", remedy);
-        }
-        if authority.contains('@') {
-            return not_an_origin("it has a user name in it", "write scheme and host only".into());
         }
         let (host, port) = split_port(authority);
         if host.contains('*') {
@@ -313,6 +314,11 @@ impl Text for ServerUrl {
             let remedy = "write \"unix:/path/of/socket\" with at most 107 characters".into();
             return wrong("the path of a socket is absolute and short", remedy);
         }
+        if text.contains('@') {
+            // What stands before it may be a password, and is not repeated.
+            let what = "the address of a server has no user name or password in it";
+            return Err(Wrong::new(what, REMEDY));
+        }
         let Some((scheme, authority)) = text.split_once("://") else {
             return wrong("it has no scheme", format!("write \"http://{text}\""));
         };
@@ -330,9 +336,6 @@ impl Text for ServerUrl {
         if let Some(end) = authority.find(['/', '?', '#']) {
             let remedy = format!("write \"{scheme}://{}\"", &authority[..end]);
             return wrong("the path comes from each request", remedy);
-        }
-        if authority.contains('@') {
-            return wrong("it has a user name in it", format!("write \"{scheme}://HOST:PORT\""));
         }
         let (host, port) = split_port(authority);
         let port = match port {
@@ -382,11 +385,12 @@ impl Text for HttpUrl {
 
     fn parse(text: &str) -> Result<Self, Wrong> {
         let wrong = || {
-            let what = format!("{text:?} is not a URL");
+            // Tokens are often part of such addresses, so that the value is not repeated.
+            let what = "the value is not a URL without a user name";
             Wrong::new(what, "write \"https://...\", or \"http://...\"")
         };
         let uri: http::Uri = text.parse().map_err(|_| wrong())?;
-        let known = matches!(uri.scheme_str(), Some("http" | "https"));
+        let known = matches!(uri.scheme_str(), Some("http" | "https")) && !text.contains('@');
         (known && uri.host().is_some()).then(|| Self(text.into())).ok_or_else(wrong)
     }
 }

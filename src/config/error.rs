@@ -102,6 +102,14 @@ impl Problems {
         self.found.push(Found { severity: Severity::Warning, spot, key: key.into(), wrong });
     }
 
+    /// Whether an error was found at a key that begins with `prefix`. Used to keep silent about
+    /// what is missing where it may have been written wrongly.
+    pub fn has_error_below(&self, prefix: &str) -> bool {
+        let below =
+            |found: &Found| found.severity == Severity::Error && found.key.starts_with(prefix);
+        self.found.iter().any(below)
+    }
+
     pub fn has_errors(&self) -> bool {
         self.errors > 0
     }

@@ -13,8 +13,8 @@ use toml::de::DeTable;
 
 use super::compile::{self, Compiler};
 use super::error::{Problem, Problems, Wrong};
-use super::raw::{Root, Tenant};
-use super::reader::{Entry, Lookup, Reading, Section, read_section};
+use super::raw::Root;
+use super::reader::{Lookup, Reading, Section, read_section};
 use super::snapshot::Snapshot;
 use super::source::{SourceTexts, Sources, Spot};
 
@@ -163,12 +163,12 @@ impl<'a> Loader<'a> {
         if complete {
             return Some(root);
         }
-        self.syntax(file, &errors);
+        self.syntax(file, text, &errors);
         None
     }
 
     /// Reports what is not TOML, and forgets what was concluded from the same lines.
-    fn syntax(&mut self, file: u32, errors: &[toml::de::Error]) {
+    fn syntax(&mut self, file: u32, text: &str, errors: &[toml::de::Error]) {
         let spot = |error: &toml::de::Error| {
             let offset = error.span().map_or(0, |span| span.start) as u32;
             Spot { file, offset }
@@ -178,7 +178,8 @@ impl<'a> Loader<'a> {
         for (index, error) in errors.iter().enumerate() {
             // One mistake often breaks the rest of its line; the first message is the useful one.
             if !lines[..index].contains(&lines[index]) {
-                self.problems.error(spot(error), "", syntax_error(error.message()));
+                let span = error.span().and_then(|span| text.get(span)).unwrap_or_default();
+                self.problems.error(spot(error), "", syntax_error(error.message(), span));
             }
         }
     }
@@ -215,9 +216,8 @@ impl<'a> Loader<'a> {
                     self.problems.error(pattern.spot, "include", wrong);
                     continue;
                 }
-                let file = self.file(&path.display().to_string(), bytes, Role::Tenant);
-                if let Some(tenants) = file.and_then(|file| file.tenants) {
-                    self.adopt(root, tenants.value.0, &path, tenants.spot);
+                if let Some(file) = self.file(&path.display().to_string(), bytes, Role::Tenant) {
+                    self.adopt(root, file, &path);
                 }
                 read.push(path);
             }
@@ -255,7 +255,10 @@ impl<'a> Loader<'a> {
     }
 
     /// Takes the tenant of an included file.
-    fn adopt(&mut self, root: &mut Root, found: Vec<Entry<Tenant>>, path: &Path, spot: Spot) {
+    fn adopt(&mut self, root: &mut Root, file: Root, path: &Path) {
+        let start = Spot { file: self.texts.last(), offset: 0 };
+        let spot = file.tenants.as_ref().map_or(start, |tenants| tenants.spot);
+        let found = file.tenants.map_or_else(Vec::new, |tenants| tenants.value.0);
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         if found.is_empty() {
             let what = "the file holds no tenant";
@@ -302,18 +305,26 @@ pub(super) fn unreadable(file: &str, error: &io::Error) -> Wrong {
     Wrong::new(format!("{file} cannot be read: {reason}"), remedy)
 }
 
-/// The parser's words, with what to write.
-fn syntax_error(message: &str) -> Wrong {
+/// The parser's words, with what to write. `span` is shown only where it is a key.
+fn syntax_error(message: &str, span: &str) -> Wrong {
     let first = message.lines().next().unwrap_or(message);
+    let first = first.trim_end_matches(", expected literal string");
+    if first.contains("duplicate key") {
+        let what = format!("`{}` is here for the second time", span.trim());
+        return Wrong::new(what, "keep one of the two");
+    }
     let remedy = match first {
-        text if text.contains("duplicate key") => "keep one of the two",
-        text if text.contains("must be quoted") => "put the value in double quotes",
+        text if text.contains("must be quoted") => {
+            "write one value: text in double quotes, a number, true or false"
+        }
         text if text.contains("unclosed array") => "close the list with `]`",
-        text if text.contains("missing comma") => "put a comma between the values",
+        text if text.contains("missing comma") => {
+            "put a comma between the values, or close the list with `]` before this"
+        }
         text if text.contains("missing value") => "write a value after `=`",
         text if text.contains("unclosed table") => "close the section's name with `]`",
         text if text.contains("unclosed inline table") => "close the table with `}`",
-        text if text.contains("missing assignment") => "write KEY = VALUE",
+        text if text.contains("no value") => "write KEY = VALUE, without spaces in KEY",
         _ => "see https://toml.io for how TOML is written",
     };
     Wrong::new(format!("this is not TOML: {first}"), remedy)

@@ -324,6 +324,8 @@ fn unknown_key(info: &SectionInfo, name: &str, spot: Spot, reading: &mut Reading
             meant = known().position(|key| key == near).map_or(0, |index| 1 << index);
             Wrong::new(format!("unknown key `{name}`, did you mean `{near}`?"), "")
         }
+        // After a broken header, keys seem to stand in the section before it.
+        None if !reading.complete => return 0,
         None => {
             let names: Vec<_> = known().collect();
             let remedy = format!("the keys here are {}", names.join(", "));
@@ -419,6 +421,8 @@ fn suggestion(kind: &Kind, found: &DeValue<'_>) -> Option<String> {
         }
         (Kind::Text(text), DeValue::Integer(number)) => {
             let unit = text.example.trim_start_matches(|c: char| c.is_ascii_digit());
+            // Plain numbers of bytes are what other servers want.
+            let unit = if unit == "KiB" { "B" } else { unit };
             let counted = unit.len() < text.example.len() && !unit.contains('.');
             counted.then(|| format!("\"{number}{unit}\""))
         }

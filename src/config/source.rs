@@ -44,6 +44,11 @@ impl SourceTexts {
         u32::try_from(self.0.len() - 1).expect("fewer files than would fit on a disk")
     }
 
+    /// The number of the file that was added last.
+    pub fn last(&self) -> u32 {
+        self.0.len().saturating_sub(1) as u32
+    }
+
     pub fn name(&self, file: u32) -> Arc<str> {
         self.0[file as usize].name.clone()
     }

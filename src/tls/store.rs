@@ -61,10 +61,10 @@ impl Certificate {
         let chain: Vec<_> =
             CertificateDer::pem_slice_iter(chain).collect::<Result<_, _>>().map_err(damaged)?;
         let leaf = chain.first().ok_or(CertificateError::NoCertificate)?;
-        let unreadable = |error: x509_parser::nom::Err<_>| {
-            CertificateError::Damaged(format!("the leaf is not an X.509 certificate ({error})"))
-        };
-        let (_, parsed) = X509Certificate::from_der(leaf).map_err(unreadable)?;
+        // The parser's own words speak of ASN.1 tags, which help nobody.
+        let (_, parsed) = X509Certificate::from_der(leaf).map_err(|_| {
+            CertificateError::Damaged("what it holds is not an X.509 certificate".into())
+        })?;
         let names = dns_names(&parsed);
         if names.is_empty() {
             return Err(CertificateError::NoNames);

@@ -20,14 +20,24 @@ struct Owner<'p> {
     spot: Spot,
 }
 
+/// What telling a conflict needs.
+struct Known<'p> {
+    /// By the address of the persona or site.
+    claimants: FastMap<usize, &'p Placed<'p>>,
+    shared: HashSet<&'p str>,
+}
+
 pub fn compile(root: &Root, placed: &[Placed<'_>], compiler: &mut Compiler<'_>) -> RouteTable {
-    check_owners(root, placed, compiler);
+    let shared = root.server.iter().filter_map(|at| at.value.shared_hosts.as_ref());
+    let shared: HashSet<&str> =
+        shared.flat_map(|list| &list.value).map(|at| &*at.value.0).collect();
+    check_owners(&shared, placed, compiler);
     let mut routes = RouteTable::default();
-    let index: FastMap<usize, &Placed<'_>> =
-        placed.iter().map(|placed| (address_of(&placed.what), placed)).collect();
+    let claimants = placed.iter().map(|placed| (address_of(&placed.what), placed)).collect();
+    let known = Known { claimants, shared };
     for one in placed {
         for host in one.hosts {
-            claim(&mut routes, &index, one, &host.value.0, host.spot, compiler);
+            claim(&mut routes, &known, one, &host.value.0, host.spot, compiler);
         }
     }
     for one in placed {
@@ -39,7 +49,7 @@ pub fn compile(root: &Root, placed: &[Placed<'_>], compiler: &mut Compiler<'_>) 
 /// Claims a host's path, and for a persona its devices' paths.
 fn claim(
     routes: &mut RouteTable,
-    index: &FastMap<usize, &Placed<'_>>,
+    known: &Known<'_>,
     one: &Placed<'_>,
     host: &str,
     spot: Spot,
@@ -47,7 +57,7 @@ fn claim(
 ) {
     let mut insert = |path: &str, target: Target| {
         if let Err(conflict) = routes.insert(host, path, target) {
-            report(index, one, &conflict.incumbent, (host, path), spot, compiler);
+            report(known, one, &conflict.incumbent, (host, path), spot, compiler);
         }
     };
     match &one.what {
@@ -70,7 +80,7 @@ fn address_of(what: &Claimant) -> usize {
 }
 
 fn report(
-    index: &FastMap<usize, &Placed<'_>>,
+    known: &Known<'_>,
     newcomer: &Placed<'_>,
     incumbent: &Target,
     (host, path): (&str, &str),
@@ -82,7 +92,11 @@ fn report(
         Target::Device(persona, number) => (Arc::as_ptr(persona).addr(), Some(*number)),
         Target::Site(site) => (Arc::as_ptr(site).addr(), None),
     };
-    let Some(other) = index.get(&address).copied() else { return };
+    let Some(other) = known.claimants.get(&address).copied() else { return };
+    if other.what.tenant() != newcomer.what.tenant() && !known.shared.contains(host) {
+        // That one of them may not be there at all has been said already.
+        return;
+    }
     let same = |at: &&_| host_of(at) == host;
     let other_spot = other.hosts.iter().find(same).map_or(spot, |at| at.spot);
     let address = format!("{host}{path}");
@@ -124,10 +138,7 @@ fn host_of<'h>(at: &&'h super::super::source::At<super::super::addresses::Host>)
 }
 
 /// Hosts belong to one tenant, unless the main file shares them.
-fn check_owners(root: &Root, placed: &[Placed<'_>], compiler: &mut Compiler<'_>) {
-    let shared = root.server.iter().filter_map(|at| at.value.shared_hosts.as_ref());
-    let shared: HashSet<&str> =
-        shared.flat_map(|list| &list.value).map(|at| &*at.value.0).collect();
+fn check_owners(shared: &HashSet<&str>, placed: &[Placed<'_>], compiler: &mut Compiler<'_>) {
     let mut owners: FastMap<&str, Owner<'_>> = FastMap::default();
     for one in placed {
         for host in one.hosts.iter().filter(|host| !shared.contains(&*host.value.0)) {
@@ -193,7 +204,9 @@ fn check_nesting(routes: &RouteTable, one: &Placed<'_>, compiler: &mut Compiler<
     for host in one.hosts {
         let Some(found) = routes.find(&host.value.0, parent) else { continue };
         let (Target::Persona(outer) | Target::Device(outer, _)) = found.target else { continue };
-        if found.prefix_len == 0 || Arc::ptr_eq(outer, persona) {
+        let own = routes.find(&host.value.0, &persona.path).map(|own| own.target);
+        let reported = !matches!(own, Some(Target::Persona(own)) if Arc::ptr_eq(own, persona));
+        if found.prefix_len == 0 || Arc::ptr_eq(outer, persona) || reported {
             continue;
         }
         let path = &parent[..found.prefix_len];

@@ -23,12 +23,15 @@ const RESERVED: [&str; 9] = [
 pub fn check(tenant: &Entry<Tenant>, one: &Entry<Persona>, compiler: &mut Compiler<'_>) {
     let persona = &*one.value;
     let key = |key: &str| format!("tenants.{}.personas.{}.{key}", tenant.name, one.name);
+    let signed = on(&persona.signed);
+    // Where a key of the persona was written wrongly, it may have been the proof.
+    let proved = signed
+        || persona.jwt.is_some()
+        || on(&persona.trust_asserted)
+        || needs_proof(persona) && compiler.problems.has_error_below(&key(""));
     let mut error = |spot: Spot, name: &str, what: &str, remedy: &str| {
         compiler.problems.error(spot, key(name), Wrong::new(what, remedy));
     };
-    let on = |flag: &Option<At<bool>>| flag.as_ref().is_some_and(|at| at.value);
-    let signed = on(&persona.signed);
-    let proved = signed || persona.jwt.is_some() || on(&persona.trust_asserted);
     const PROOF: &str = "write signed = true, or jwt = { secret = \"env:NAME\" }; or accept that \
                          with trust_asserted = true";
     if let Some(at) = persona.user_id.as_ref().filter(|at| at.value == UserId::Required)
@@ -64,6 +67,14 @@ pub fn check(tenant: &Entry<Tenant>, one: &Entry<Persona>, compiler: &mut Compil
     }
     check_secrets(tenant, one, compiler);
     check_variables(one, &key("variables"), compiler);
+}
+
+fn on(flag: &Option<At<bool>>) -> bool {
+    flag.as_ref().is_some_and(|at| at.value)
+}
+
+fn needs_proof(persona: &Persona) -> bool {
+    persona.user_id.is_some() || persona.injection.is_some()
 }
 
 fn check_secrets(tenant: &Entry<Tenant>, one: &Entry<Persona>, compiler: &mut Compiler<'_>) {

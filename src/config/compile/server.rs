@@ -90,8 +90,11 @@ fn check_listeners(root: &Root, raw: &Server, compiler: &mut Compiler<'_>) {
     }
     let spot = root.server.as_ref().map_or(Spot::default(), |at| at.spot);
     let none = |list: &Option<At<Vec<_>>>| list.as_ref().is_some_and(|at| at.value.is_empty());
-    // A list of which every entry was malformed has been reported already.
-    let written = raw.https.is_some() || raw.http.is_some() || compiler.problems.has_errors();
+    // A key that was written wrongly has been reported already, and is not missing.
+    if compiler.problems.has_error_below("server.http") {
+        return;
+    }
+    let written = raw.https.is_some() || raw.http.is_some();
     if !written || (none(&raw.https) && none(&raw.http)) {
         let remedy = "write https = [\"0.0.0.0:443\"], or http = [\"127.0.0.1:8080\"] and \
                       http_mode = \"serve\" behind a balancer";
@@ -134,6 +137,7 @@ pub fn admin(root: &Root, compiler: &mut Compiler<'_>) -> AdminSettings {
     if let Some(at) = &raw.listen
         && !at.value.ip().is_loopback()
         && raw.token.is_none()
+        && !compiler.problems.has_error_below("admin.")
     {
         let what =
             format!("{} can be reached from other machines, and there is no token", at.value);
