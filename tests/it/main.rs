@@ -4,5 +4,6 @@ mod harness;
 
 mod exchange;
 mod front;
+mod fuzz_upstream;
 mod gate;
 mod websocket;
