@@ -71,9 +71,18 @@ pub async fn serve(
     };
     let streams = Arc::new(Streams::default());
     let mut idle_since = Instant::now();
+    let mut goes_away = false;
     loop {
         let next = std::future::poll_fn(|cx| {
-            poll_next(&mut connection, &worker, &streams, &mut idle_since, &mut deadline, cx)
+            poll_next(
+                &mut connection,
+                &worker,
+                &streams,
+                &mut idle_since,
+                &mut goes_away,
+                &mut deadline,
+                cx,
+            )
         });
         let Next::Stream(request, respond) = next.await else { break };
         let total = streams.total.fetch_add(1, Ordering::Relaxed);
@@ -104,18 +113,23 @@ fn poll_next(
     worker: &Worker,
     streams: &Streams,
     idle_since: &mut Instant,
+    goes_away: &mut bool,
     deadline: &mut Deadline,
     cx: &mut Context<'_>,
 ) -> Poll<Next> {
-    match connection.poll_accept(cx) {
-        Poll::Ready(Some(Ok((request, respond)))) => {
-            return Poll::Ready(Next::Stream(Box::new(request), respond));
+    loop {
+        match connection.poll_accept(cx) {
+            Poll::Ready(Some(Ok((request, respond)))) => {
+                return Poll::Ready(Next::Stream(Box::new(request), respond));
+            }
+            Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Next::End),
+            Poll::Pending if worker.is_draining() && !*goes_away => {
+                connection.graceful_shutdown();
+                // Only the next poll sends it.
+                *goes_away = true;
+            }
+            Poll::Pending => break,
         }
-        Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Next::End),
-        Poll::Pending => {}
-    }
-    if worker.is_draining() {
-        connection.graceful_shutdown();
     }
     if streams.open.load(Ordering::Relaxed) > 0 {
         *idle_since = Instant::now();
