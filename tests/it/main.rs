@@ -6,4 +6,6 @@ mod exchange;
 mod front;
 mod fuzz_upstream;
 mod gate;
+mod http2;
+mod http2_websocket;
 mod websocket;
