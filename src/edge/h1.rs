@@ -287,6 +287,9 @@ impl Http1 {
     async fn abort(&mut self, deadline: &mut Deadline) {
         let flush = std::future::poll_fn(|cx| self.send.poll_flush(&mut self.io, cx));
         let _ = deadline.run(Instant::now() + LINGER, flush).await;
+        if self.send.ends_with_connection() {
+            self.io.reset_on_close();
+        }
     }
 
     async fn close(&mut self, deadline: &mut Deadline) {
