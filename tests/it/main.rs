@@ -8,4 +8,5 @@ mod fuzz_upstream;
 mod gate;
 mod http2;
 mod http2_websocket;
+mod messages;
 mod websocket;
