@@ -88,7 +88,7 @@ impl App {
         getrandom::fill(&mut seed)
             .map_err(|error| StartError(format!("the system gives no randomness: {error}")))?;
         let worker = Worker::new(Arc::clone(&self.shared), seed);
-        let (tell, told) = mpsc::channel();
+        let (tell, told) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(move || {
@@ -137,6 +137,7 @@ impl App {
     }
 
     /// Stops accepting, lets requests end for at most `drain_timeout`, then cuts; blocks.
+    #[allow(clippy::disallowed_methods, reason = "the main thread waits here, no worker does")]
     pub fn drain(self) {
         let patience = self.snapshot().server.drain_timeout;
         self.shared.drain();

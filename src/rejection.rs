@@ -77,3 +77,29 @@ impl Code {
         StatusCode::from_u16(self.status_u16()).expect("the table holds valid statuses")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_lists_every_code() {
+        let rows: Vec<String> = Code::ALL
+            .iter()
+            .map(|code| {
+                format!("| {} | `{}` | {} |", code.status_u16(), code.as_str(), code.title())
+            })
+            .collect();
+        let readme = include_str!("../README.md");
+        assert!(readme.contains(&rows.join("\n")), "the table should be:\n{}", rows.join("\n"));
+    }
+
+    #[test]
+    fn codes_are_unique_and_ordered_by_status() {
+        let mut names: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Code::ALL.len());
+        assert!(Code::ALL.is_sorted_by_key(|code| code.status_u16()));
+    }
+}

@@ -112,13 +112,14 @@ pub async fn serve(
                 client.abort(&mut deadline).await;
                 return;
             }
-            Finish::Switched(upstream) => {
+            Finish::Switched(upstream, log) => {
                 let Http1 { io, recv, .. } = client;
                 let upstream = *upstream;
                 // A task of its own: an idle WebSocket must not carry this one's memory.
                 let tunnel = tunnel::Tunnel::new(
                     (io, recv.into_rest()),
                     (upstream.io, upstream.recv.into_rest()),
+                    log,
                 );
                 worker.spawn_tunnel(Box::pin(tunnel));
                 return;

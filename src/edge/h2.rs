@@ -21,6 +21,7 @@ use super::handle::{Downstream, Finish, handle};
 use super::headers::{is_trailer, response_fields};
 use super::respond::{self, Answer};
 use super::worker::Worker;
+use crate::http1::BodyError;
 use crate::http1::fields::{Fields, Known};
 use crate::http1::framing::{self, Framing};
 use crate::http1::head::{RequestHead, ResponseHead, Version};
@@ -71,18 +72,15 @@ pub async fn serve(
     };
     let streams = Arc::new(Streams::default());
     let mut idle_since = Instant::now();
-    let mut goes_away = false;
+    let mut said_goodbye = false;
     loop {
         let next = std::future::poll_fn(|cx| {
-            poll_next(
-                &mut connection,
-                &worker,
-                &streams,
-                &mut idle_since,
-                &mut goes_away,
-                &mut deadline,
-                cx,
-            )
+            if worker.is_draining() && !said_goodbye {
+                said_goodbye = true;
+                // The next poll of the connection sends it.
+                connection.graceful_shutdown();
+            }
+            poll_next(&mut connection, &worker, &streams, &mut idle_since, &mut deadline, cx)
         });
         let Next::Stream(request, respond) = next.await else { break };
         let total = streams.total.fetch_add(1, Ordering::Relaxed);
@@ -113,23 +111,15 @@ fn poll_next(
     worker: &Worker,
     streams: &Streams,
     idle_since: &mut Instant,
-    goes_away: &mut bool,
     deadline: &mut Deadline,
     cx: &mut Context<'_>,
 ) -> Poll<Next> {
-    loop {
-        match connection.poll_accept(cx) {
-            Poll::Ready(Some(Ok((request, respond)))) => {
-                return Poll::Ready(Next::Stream(Box::new(request), respond));
-            }
-            Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Next::End),
-            Poll::Pending if worker.is_draining() && !*goes_away => {
-                connection.graceful_shutdown();
-                // Only the next poll sends it.
-                *goes_away = true;
-            }
-            Poll::Pending => break,
+    match connection.poll_accept(cx) {
+        Poll::Ready(Some(Ok((request, respond)))) => {
+            return Poll::Ready(Next::Stream(Box::new(request), respond));
         }
+        Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Next::End),
+        Poll::Pending => {}
     }
     if streams.open.load(Ordering::Relaxed) > 0 {
         *idle_since = Instant::now();
@@ -168,7 +158,7 @@ async fn stream(
             }
             client.abort();
         }
-        Finish::Switched(upstream) => {
+        Finish::Switched(upstream, log) => {
             let Http2 { recv, send, chunk, .. } = client;
             if let Some(send) = send {
                 let upstream = *upstream;
@@ -177,6 +167,7 @@ async fn stream(
                 worker.spawn_tunnel(Box::pin(H2Tunnel::new(
                     (recv, send, chunk),
                     (upstream.io, rest),
+                    log,
                 )));
             }
         }
@@ -217,7 +208,16 @@ impl Http2 {
             head.fields.push(name.as_str().as_bytes(), value.as_bytes());
         }
         let framing = framing::of_request(Version::Http11, &head.fields);
+        let is_plain_connect = head.method == Method::CONNECT && head.protocol.is_none();
         let sound = match framing {
+            _ if !(is_plain_connect
+                || matches!(parts.uri.scheme_str(), Some("https" | "http"))) =>
+            {
+                Err(Rejection::new(Code::TargetInvalid, ":scheme is neither https nor http"))
+            }
+            _ if parts.headers.values().any(has_outer_space) => {
+                Err(Rejection::new(Code::RequestMalformed, "white space around a field value"))
+            }
             Err(_) => Err(Rejection::new(Code::FramingAmbiguous, "content-length is odd")),
             Ok(_) if head.fields.len() > crate::http1::head::MAX_FIELDS => {
                 Err(Rejection::new(Code::HeadersTooLarge, "too many header fields"))
@@ -273,6 +273,12 @@ impl Http2 {
     }
 }
 
+/// RFC 9113, section 8.2.1: such a value is malformed. On HTTP/1 it would be read without it.
+fn has_outer_space(value: &HeaderValue) -> bool {
+    let space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    space(value.as_bytes().first()) || space(value.as_bytes().last())
+}
+
 /// Adds a field; what HTTP/1 allows and this cannot say is left out.
 fn append(map: &mut HeaderMap, name: &[u8], value: &[u8]) {
     if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
@@ -316,7 +322,11 @@ impl Client for Http2 {
                 Some(Err(_)) => return Poll::Ready(Err(ClientError::Gone)),
                 None => {
                     let trailers = ready!(self.recv.poll_trailers(cx));
-                    for (name, value) in trailers.map_err(|_| ClientError::Gone)?.iter().flatten() {
+                    let trailers = trailers.map_err(|_| ClientError::Gone)?;
+                    if trailers.iter().flat_map(HeaderMap::values).any(has_outer_space) {
+                        return Poll::Ready(Err(ClientError::Body(BodyError::Chunk)));
+                    }
+                    for (name, value) in trailers.iter().flatten() {
                         let known = Known::classify(name.as_str().as_bytes());
                         if is_trailer(known) {
                             let name = name.as_str().as_bytes();

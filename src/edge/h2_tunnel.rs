@@ -10,6 +10,7 @@ use h2::{Reason, RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::net::io::Io;
+use crate::telemetry::access_log::StreamLog;
 
 /// Bytes that one tunnel reads ahead of its stream's window.
 const READ: usize = 16 * 1024;
@@ -25,6 +26,8 @@ pub struct H2Tunnel {
     /// From the upstream, not yet granted by the client's window.
     down: Bytes,
     down_ended: bool,
+    moved: (u64, u64),
+    log: Option<Box<StreamLog>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +40,11 @@ enum Up {
 
 impl H2Tunnel {
     /// Each side with what was already read from it.
-    pub fn new(client: (RecvStream, SendStream<Bytes>, Bytes), upstream: (Io, Vec<u8>)) -> Self {
+    pub fn new(
+        client: (RecvStream, SendStream<Bytes>, Bytes),
+        upstream: (Io, Vec<u8>),
+        log: Option<Box<StreamLog>>,
+    ) -> Self {
         Self {
             recv: client.0,
             send: client.1,
@@ -46,6 +53,8 @@ impl H2Tunnel {
             up_state: Up::Open,
             down: upstream.1.into(),
             down_ended: false,
+            moved: (0, 0),
+            log,
         }
     }
 
@@ -57,6 +66,7 @@ impl H2Tunnel {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
                 self.up.advance(count);
+                self.moved.0 += count as u64;
                 self.up_state = Up::Unflushed;
                 let released = self.recv.flow_control().release_capacity(count);
                 released.map_err(io::Error::other)?;
@@ -96,6 +106,7 @@ impl H2Tunnel {
                 }
                 let count = self.send.capacity().min(self.down.len());
                 let data = self.down.split_to(count);
+                self.moved.1 += count as u64;
                 self.send.send_data(data, false).map_err(io::Error::other)?;
             }
             if self.down_ended {
@@ -118,6 +129,14 @@ impl H2Tunnel {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+}
+
+impl Drop for H2Tunnel {
+    fn drop(&mut self) {
+        if let Some(log) = self.log.take() {
+            log.end(self.moved.0, self.moved.1);
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::http1::head::{RequestHead, Version};
 use crate::net::deadline::Deadline;
 use crate::pipeline::{Action, Admission, ConnectionFacts, Handshake, Owner, admit};
 use crate::rejection::Rejection;
-use crate::telemetry::access_log::Record;
+use crate::telemetry::access_log::{Record, StreamLog};
 use crate::telemetry::request_id::RequestId;
 use crate::upstream::client::Client;
 use crate::upstream::connection::Connection;
@@ -36,12 +36,11 @@ pub trait Downstream: Client {
 #[derive(Debug)]
 pub enum Finish {
     /// The answer is out; `whole_request` tells whether the request was read to its end.
-    Answered {
-        whole_request: bool,
-    },
+    Answered { whole_request: bool },
     /// The answer broke off, or nobody is left to answer: the peer must see a broken message.
     Abort,
-    Switched(Box<Connection>),
+    /// A WebSocket; its log line is written when it ends.
+    Switched(Box<Connection>, Option<Box<StreamLog>>),
 }
 
 /// What the pipeline's decision comes to, free of borrows.
@@ -72,7 +71,7 @@ pub async fn handle<C: Downstream>(
     client.begin(request_id);
     let (prepared, mut record) = prepare(worker, connection, client.request(), &request_id);
     let mut tally = Tally::default();
-    let finish = match prepared {
+    let mut finish = match prepared {
         Prepared::Answer(answer) => {
             tally.status = Some(answer.status);
             answered(client, deadline, &answer).await
@@ -84,7 +83,11 @@ pub async fn handle<C: Downstream>(
     };
     if let Some(mut record) = record {
         record.finish(started, &tally, matches!(finish, Finish::Abort));
-        worker.log.write(record);
+        if let Finish::Switched(_, log) = &mut finish {
+            *log = Some(StreamLog::new(record, started, worker.log.clone()));
+        } else {
+            worker.log.write(record);
+        }
     }
     finish
 }
@@ -108,7 +111,7 @@ async fn pass<C: Downstream>(
     };
     match forward(client, &plan, &worker.fleet, &prepare.limits, deadline, tally).await {
         Outcome::Complete { whole_request } => Finish::Answered { whole_request },
-        Outcome::Switched(connection) => Finish::Switched(connection),
+        Outcome::Switched(connection) => Finish::Switched(connection, None),
         Outcome::Reject(rejection) => {
             if let Some(record) = record {
                 record.rejected(&rejection);

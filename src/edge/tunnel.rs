@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::net::io::Io;
+use crate::telemetry::access_log::StreamLog;
 
 const SCRATCH: usize = 64 * 1024;
 /// Reads of one direction before the other has its turn.
@@ -30,6 +31,7 @@ struct Flow {
     left: Box<[u8]>,
     left_at: usize,
     state: State,
+    moved: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +47,7 @@ enum State {
 impl Flow {
     fn new(first: Vec<u8>) -> Self {
         let state = if first.is_empty() { State::Open } else { State::Unflushed };
-        Self { left: first.into_boxed_slice(), left_at: 0, state }
+        Self { left: first.into_boxed_slice(), left_at: 0, state, moved: 0 }
     }
 
     /// Moves what can be moved; ready at the end of this direction.
@@ -84,6 +86,7 @@ impl Flow {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(count) => {
                     self.left_at += count;
+                    self.moved += count as u64;
                     if self.state == State::Open {
                         self.state = State::Unflushed;
                     }
@@ -119,6 +122,7 @@ impl Flow {
                     Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                     Poll::Ready(count) => {
                         self.state = State::Unflushed;
+                        self.moved += count as u64;
                         data = &data[count..];
                     }
                     Poll::Pending => {
@@ -140,16 +144,30 @@ pub struct Tunnel {
     upstream: Io,
     up: Flow,
     down: Flow,
+    log: Option<Box<StreamLog>>,
 }
 
 impl Tunnel {
     /// Each side with what was already read from it.
-    pub fn new(client: (Io, Vec<u8>), upstream: (Io, Vec<u8>)) -> Self {
+    pub fn new(
+        client: (Io, Vec<u8>),
+        upstream: (Io, Vec<u8>),
+        log: Option<Box<StreamLog>>,
+    ) -> Self {
         Self {
             client: client.0,
             upstream: upstream.0,
             up: Flow::new(client.1),
             down: Flow::new(upstream.1),
+            log,
+        }
+    }
+}
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        if let Some(log) = self.log.take() {
+            log.end(self.up.moved, self.down.moved);
         }
     }
 }

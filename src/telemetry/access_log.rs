@@ -200,6 +200,28 @@ impl LogHandle {
     }
 }
 
+/// The line of a stream that outlives its request: written when the stream ends.
+#[derive(Debug)]
+pub struct StreamLog {
+    record: Box<Record>,
+    started: Instant,
+    log: LogHandle,
+}
+
+impl StreamLog {
+    pub fn new(record: Box<Record>, started: Instant, log: LogHandle) -> Box<Self> {
+        Box::new(Self { record, started, log })
+    }
+
+    /// Writes the line: bytes from the client, bytes to the client.
+    pub fn end(mut self, up: u64, down: u64) {
+        self.record.request_bytes = up;
+        self.record.response_bytes = down;
+        self.record.duration = self.started.elapsed();
+        self.log.write(self.record);
+    }
+}
+
 /// The writing thread; dropping it writes what is queued.
 #[derive(Debug)]
 pub struct LogWriter {
@@ -237,6 +259,7 @@ fn open(path: &Path) -> io::Result<std::fs::File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
+#[allow(clippy::disallowed_methods, reason = "a thread of its own, no worker")]
 fn run(shared: &Shared, mut out: BufWriter<Box<dyn Write + Send>>) {
     loop {
         while let Some(record) = shared.queue.pop() {

@@ -280,7 +280,8 @@ impl<'a, C: Client> Exchange<'a, C> {
                 return Err(Failure::UpstreamProtocol("a 101 that was not asked for"));
             };
             super::forward::check_switch(head, accept).map_err(Failure::UpstreamProtocol)?;
-            self.tally.status = Some(status);
+            let is_connect = self.client.request().protocol.is_some();
+            self.tally.status = Some(if is_connect { StatusCode::OK } else { status });
             self.tally.first_byte = Some(Instant::now());
             self.client.send_switch(head).map_err(|_| Failure::ClientGone)?;
             self.download = Download::Switching;

@@ -23,7 +23,7 @@ pub struct Pool {
 }
 
 /// Boxed, because a connection is half a kilobyte that is moved twice a request.
-#[allow(clippy::vec_box)]
+#[allow(clippy::vec_box, reason = "moving a pointer is what is wanted")]
 type Idle = Vec<Box<Connection>>;
 
 impl Pool {

@@ -1,5 +1,13 @@
 //! Bytes, TLS, time and reload against a running server, in this process and on loopback.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::too_many_lines,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on fails; its threads are its own"
+)]
+
 mod harness;
 
 mod exchange;

@@ -1,0 +1,281 @@
+"""What is measured: one function a kind of work, each giving one figure for one running proxy."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from peers import HOST
+from processes import BenchError, Generator, Process, busy_ns, start, tail
+
+SUITE = "TLS_AES_128_GCM_SHA256"
+GROUP = "X25519"
+SIZES = {"/1k": 1024, "/64k": 64 * 1024, "/10m": 10 * 1024 * 1024}
+EVENT_INTERVAL_US = 10_000
+# After the last connection has opened, before memory is read: allocators give back with delay.
+SETTLE_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every case needs to know about this run."""
+
+    directory: Path
+    ca: Path
+    load: Path
+    h2load: Path
+    proxy_core: int
+    client_core: int
+    seconds: float
+    idle_connections: int
+
+
+@dataclass
+class Running:
+    """A proxy that serves."""
+
+    name: str
+    process: Process
+    https: int
+    http: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One figure, and the share of the proxy's core that something else used meanwhile."""
+
+    value: float
+    units_done: int
+    foreign: float
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    title: str
+    what: str
+    unit: str
+    measure: Callable[[Bench, Running], Sample]
+    # The share of NGINX's figure that Vestibule promises to stay under.
+    goal: float | None = None
+    # Memory is read from a process that has done nothing before.
+    fresh: bool = False
+
+
+class Window:
+    """CPU time of a proxy between two moments, and of everything else on its core."""
+
+    def __init__(self, bench: Bench, process: Process) -> None:
+        self.bench, self.process = bench, process
+        self.pids = process.pids()
+        self.cpu = process.cpu_ns()
+        self.busy = busy_ns(bench.proxy_core)
+        self.clock = time.monotonic_ns()
+
+    def close(self, units: int) -> Sample:
+        cpu = self.process.cpu_ns() - self.cpu
+        busy = busy_ns(self.bench.proxy_core) - self.busy
+        wall = time.monotonic_ns() - self.clock
+        if self.process.pids() != self.pids:
+            raise self.process.failure("lost or gained a process while it was measured")
+        return Sample(cpu / 1000 / units, units, max(0.0, (busy - cpu) / wall))
+
+
+# --- h2load ------------------------------------------------------------------------------------
+
+# What one calibrating run sends, so that its rate is a rate and not a start-up cost.
+CALIBRATION = {"/1k": 2000, "/64k": 500, "/10m": 12}
+rates: dict[tuple[str, ...], float] = {}
+
+
+def h2load(path: str, protocol: str, clients: int, streams: int) -> Callable[[Bench, Running], Sample]:
+    """Requests by h2load: `protocol` is plain, h1 or h2."""
+
+    def send(bench: Bench, running: Running, requests: int) -> float:
+        port = running.http if protocol == "plain" else running.https
+        scheme = "http" if protocol == "plain" else "https"
+        command = [str(bench.h2load), "-t", "1", "-c", str(clients), "-m", str(streams)]
+        command += ["-n", str(requests), f"--tls13-ciphers={SUITE}", f"--groups={GROUP}"]
+        command += [] if protocol == "h2" else ["--h1"]
+        command += [f"--connect-to=127.0.0.1:{port}", f"{scheme}://{HOST}:{port}{path}"]
+        log = bench.directory / "h2load.log"
+        log.unlink(missing_ok=True)
+        process = start("h2load", command, bench.client_core, bench.directory)
+        try:
+            process.popen.wait(60 + 20 * bench.seconds)
+        except subprocess.TimeoutExpired:
+            raise BenchError(f"{running.name}: h2load does not end\n{tail(log)}") from None
+        finally:
+            process.stop()
+        return check_h2load(log.read_text(), running.name, path, protocol, requests)
+
+    def measure(bench: Bench, running: Running) -> Sample:
+        key = (running.name, path, protocol)
+        if key not in rates:
+            rates[key] = send(bench, running, max(CALIBRATION[path], clients))
+        requests = max(clients, round(rates[key] * bench.seconds))
+        window = Window(bench, running.process)
+        rates[key] = send(bench, running, requests)
+        return window.close(requests)
+
+    return measure
+
+
+def check_h2load(said: str, name: str, path: str, protocol: str, requests: int) -> float:
+    """Requests a second, if every one was answered in full and on the agreed terms."""
+
+    def find(pattern: str) -> str:
+        found = re.search(pattern, said)
+        return found.group(1) if found else "nothing"
+
+    wanted = {
+        "succeeded": (find(r"(\d+) succeeded"), str(requests)),
+        "with status 2xx": (find(r"status codes: (\d+) 2xx"), str(requests)),
+        "body bytes": (find(r"\((\d+)\) data"), str(requests * SIZES[path])),
+    }
+    if protocol != "plain":
+        wanted["TLS"] = (find(r"TLS Protocol: (\S+)"), "TLSv1.3")
+        wanted["suite"] = (find(r"Cipher: (\S+)"), SUITE)
+        alpn = {"h1": "http/1.1", "h2": "h2"}[protocol]
+        wanted["protocol"] = (find(r"Application protocol: (\S+)"), alpn)
+    wrong = [f"{key}: {got}, not {want}" for key, (got, want) in wanted.items() if got != want]
+    if wrong:
+        raise BenchError(f"{name}: h2load saw wrong answers: {'; '.join(wrong)}")
+    return float(find(r"finished in [^,]+, ([\d.]+) req/s"))
+
+
+# --- our own generators ------------------------------------------------------------------------
+
+
+def generator(bench: Bench, running: Running, kind: str, **options: object) -> Generator:
+    command: list[str | Path] = [bench.load, kind, "--addr", f"127.0.0.1:{running.https}"]
+    command += ["--host", HOST, "--ca", bench.ca]
+    for name, value in options.items():
+        command += [f"--{name.replace('_', '-')}", str(value)]
+    process = start(f"load-{kind}", command, bench.client_core, bench.directory, pipes=True)
+    process.log.write_text("")
+    return Generator(process, patience=60 + 5 * bench.seconds)
+
+
+def generated(kind: str, **options: object) -> Callable[[Bench, Running], Sample]:
+    """CPU per unit between 'ready' and 'done', connections made beforehand."""
+
+    def measure(bench: Bench, running: Running) -> Sample:
+        extra = dict(options)
+        if kind == "sse":
+            extra["events"] = max(1, round(bench.seconds * 1_000_000 / EVENT_INTERVAL_US))
+        else:
+            extra["seconds"] = bench.seconds
+        load = generator(bench, running, kind, **extra)
+        try:
+            load.expect("ready")
+            window = Window(bench, running.process)
+            load.go_on()
+            done = load.expect("done")
+            sample = window.close(max(1, done["ok"]))
+            load.finish()
+            return sample
+        except BenchError as error:
+            raise BenchError(f"{running.name}: {error}") from None
+        finally:
+            load.process.stop()
+
+    return measure
+
+
+def idle(bench: Bench, running: Running) -> Sample:
+    """Memory per open WebSocket that has exchanged one message and holds still."""
+    count = bench.idle_connections
+    warm(bench, running)
+    load = generator(bench, running, "idle", connections=count)
+    try:
+        load.expect("ready")
+        before = running.process.memory_kib()
+        load.go_on()
+        done = load.expect("done")
+        time.sleep(SETTLE_SECONDS)
+        grown = running.process.memory_kib() - before
+        load.finish()
+    except BenchError as error:
+        raise BenchError(f"{running.name}: {error}") from None
+    finally:
+        load.process.stop()
+    if done["ok"] != count:
+        raise BenchError(f"{running.name}: {done['ok']} of {count} connections opened")
+    return Sample(grown / count, count, 0.0)
+
+
+def warm(bench: Bench, running: Running) -> None:
+    """A few connections first: what a proxy sets up once is not a connection's memory."""
+    load = generator(bench, running, "idle", connections=min(16, bench.idle_connections))
+    try:
+        load.expect("ready")
+        load.go_on()
+        load.expect("done")
+        load.finish()
+    finally:
+        load.process.stop()
+
+
+MICROSECONDS = "µs CPU"
+
+CASES = {
+    case.name: case
+    for case in (
+        Case(
+            "plain", "HTTP/1.1 without TLS", "1 KiB, keep-alive, 32 connections",
+            f"{MICROSECONDS} per request", h2load("/1k", "plain", 32, 1),
+        ),
+        Case(
+            "h1", "HTTP/1.1 over TLS", "1 KiB, keep-alive, 32 connections",
+            f"{MICROSECONDS} per request", h2load("/1k", "h1", 32, 1), goal=0.85,
+        ),
+        Case(
+            "h2", "HTTP/2 over TLS", "1 KiB, 8 connections of 8 streams",
+            f"{MICROSECONDS} per request", h2load("/1k", "h2", 8, 8), goal=1.0,
+        ),
+        Case(
+            "handshake", "Full TLS 1.3 handshake", "and one request on it, 8 at a time",
+            f"{MICROSECONDS} per connection", generated("handshake", mode="full", connections=8),
+            goal=0.70,
+        ),
+        Case(
+            "resume", "Resumed TLS 1.3 handshake", "and one request on it, 8 at a time",
+            f"{MICROSECONDS} per connection", generated("handshake", mode="resume", connections=8),
+        ),
+        Case(
+            "body64k", "64 KiB answers", "HTTP/1.1 over TLS, 16 connections",
+            f"{MICROSECONDS} per answer", h2load("/64k", "h1", 16, 1),
+        ),
+        Case(
+            "body10m", "10 MiB answers", "HTTP/1.1 over TLS, 4 connections",
+            f"{MICROSECONDS} per answer", h2load("/10m", "h1", 4, 1),
+        ),
+        Case(
+            "body64k-h2", "64 KiB answers, HTTP/2", "4 connections of 4 streams",
+            f"{MICROSECONDS} per answer", h2load("/64k", "h2", 4, 4),
+        ),
+        Case(
+            "body10m-h2", "10 MiB answers, HTTP/2", "2 connections of 2 streams",
+            f"{MICROSECONDS} per answer", h2load("/10m", "h2", 2, 2),
+        ),
+        Case(
+            "ws", "WebSocket echo", "100-byte messages over TLS, 32 connections",
+            f"{MICROSECONDS} per echo", generated("ws", connections=32),
+            goal=0.90,
+        ),
+        Case(
+            "sse", "Server-sent events", "100 streams over TLS, 100 bytes each 10 ms",
+            f"{MICROSECONDS} per event",
+            generated("sse", connections=100, interval_us=EVENT_INTERVAL_US),
+        ),
+        Case(
+            "idle", "Idle WebSocket over TLS", "memory of the proxy, 2,000 open",
+            "KiB per connection", idle, goal=0.30, fresh=True,
+        ),
+    )
+}
