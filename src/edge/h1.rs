@@ -53,6 +53,14 @@ pub struct Http1 {
     max_trailers: usize,
 }
 
+/// How far a head that is still arriving was read.
+#[derive(Default)]
+struct HeadStart {
+    scan: HeadScan,
+    /// A client may end a body with one line too many (RFC 9112, section 2.2), not with two.
+    skipped_line: bool,
+}
+
 /// Why there is no next request.
 enum NoHead {
     /// The client closed, or was silent for too long, between requests.
@@ -186,7 +194,8 @@ impl Http1 {
             }
         }
         let by = first.unwrap_or_else(|| Instant::now() + limits.header_timeout);
-        let read = std::future::poll_fn(|cx| self.poll_head(cx, limits.header_bytes));
+        let mut start = HeadStart::default();
+        let read = std::future::poll_fn(|cx| self.poll_head(cx, limits.header_bytes, &mut start));
         match deadline.run(by, read).await {
             Ok(result) => result,
             Err(_) => Err(NoHead::Refused(Rejection::new(
@@ -196,18 +205,19 @@ impl Http1 {
         }
     }
 
-    fn poll_head(&mut self, cx: &mut Context<'_>, max: usize) -> Poll<Result<(), NoHead>> {
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        max: usize,
+        start: &mut HeadStart,
+    ) -> Poll<Result<(), NoHead>> {
         let refused = |error| Poll::Ready(Err(NoHead::Refused(head_rejection(error))));
-        let mut scan = HeadScan::default();
-        // A client may end a body with one line too many (RFC 9112, section 2.2).
-        let mut skipped = false;
         loop {
-            if !skipped && self.recv.bytes().starts_with(b"\r\n") {
+            if !start.skipped_line && self.recv.bytes().starts_with(b"\r\n") {
                 self.recv.consume(2);
-                skipped = true;
-                scan = HeadScan::default();
+                *start = HeadStart { skipped_line: true, scan: HeadScan::default() };
             }
-            let end = match scan.end(self.recv.bytes()) {
+            let end = match start.scan.end(self.recv.bytes()) {
                 Ok(end) => end,
                 Err(error) => return refused(error),
             };
@@ -278,6 +288,9 @@ impl Http1 {
     async fn abort(&mut self, deadline: &mut Deadline) {
         let flush = std::future::poll_fn(|cx| self.send.poll_flush(&mut self.io, cx));
         let _ = deadline.run(Instant::now() + LINGER, flush).await;
+        if self.send.ends_with_connection() {
+            self.io.reset_on_close();
+        }
     }
 
     async fn close(&mut self, deadline: &mut Deadline) {

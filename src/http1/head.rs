@@ -152,9 +152,11 @@ impl RequestHead {
         Ok(())
     }
 
-    /// Whether the client wants the connection to stay open.
+    /// Whether another request may follow on this connection.
     pub fn keeps_alive(&self) -> bool {
         match self.version {
+            // What follows may be a tunnel's bytes, sent before its refusal was read.
+            _ if self.method == Method::CONNECT => false,
             Version::Http10 => self.connection.keep_alive && !self.connection.close,
             _ => !self.connection.close,
         }
@@ -285,6 +287,7 @@ mod tests {
         assert_eq!(head.fields.named("accept"), Some(&b"*/*"[..]));
         assert!(head.keeps_alive());
         assert!(!parse("GET / HTTP/1.0\r\nHost: x\r\n\r\n").unwrap().keeps_alive());
+        assert!(!parse("CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap().keeps_alive());
     }
 
     #[test]

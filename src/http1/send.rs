@@ -56,6 +56,11 @@ impl Send {
         &mut self.out
     }
 
+    /// Whether the connection's end is what ends the body that was begun.
+    pub fn ends_with_connection(&self) -> bool {
+        self.mode == Mode::UntilClose
+    }
+
     pub fn is_flushed(&self) -> bool {
         self.sent == self.out.len()
     }

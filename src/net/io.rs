@@ -3,7 +3,9 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
@@ -14,6 +16,19 @@ pub enum Io {
     Unix(UnixStream),
     Tls(Box<TlsStream<TcpStream>>),
     UnixTls(Box<TlsStream<UnixStream>>),
+}
+
+impl Io {
+    /// Makes closing a TCP connection a reset, which no peer takes for the end of a message.
+    pub fn reset_on_close(&self) {
+        let socket = match self {
+            Io::Tcp(stream) => SockRef::from(stream),
+            Io::Tls(stream) => SockRef::from(stream.get_ref().0),
+            Io::Unix(_) | Io::UnixTls(_) => return,
+        };
+        // Fails only where the connection is gone already.
+        let _ = socket.set_linger(Some(Duration::ZERO));
+    }
 }
 
 macro_rules! each {

@@ -12,5 +12,9 @@ mod harness;
 
 mod exchange;
 mod front;
+mod fuzz_upstream;
 mod gate;
+mod http2;
+mod http2_websocket;
+mod messages;
 mod websocket;
