@@ -126,7 +126,7 @@ impl Worker {
             Ok(runtime) => runtime,
             Err(error) => return ready(Err(error)),
         };
-        runtime.block_on(async move {
+        runtime.block_on(async {
             let worker = Arc::new(self);
             let stop = worker.stop.notified();
             let mut stop = std::pin::pin!(stop);
@@ -148,6 +148,8 @@ impl Worker {
                 }
             }
         });
+        // A name that is still being resolved is not waited for.
+        runtime.shutdown_background();
     }
 }
 

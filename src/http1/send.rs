@@ -65,16 +65,8 @@ impl Send {
         self.sent == self.out.len()
     }
 
-    /// Gives memory back between messages.
+    /// Gives the memory back between messages.
     pub fn rest(&mut self) {
-        if self.is_flushed() && self.out.capacity() > COPY {
-            self.out = Vec::new();
-            self.sent = 0;
-        }
-    }
-
-    /// Gives all memory back; for a connection that goes idle for long.
-    pub fn release(&mut self) {
         if self.is_flushed() {
             self.out = Vec::new();
             self.sent = 0;
@@ -91,6 +83,11 @@ impl Send {
     ) -> Poll<io::Result<usize>> {
         if self.out.len() - self.sent > FULL {
             ready!(self.poll_write(io, cx))?;
+        }
+        if self.sent >= COPY {
+            // A reader that lags behind an endless stream must not make this grow.
+            self.out.drain(..self.sent);
+            self.sent = 0;
         }
         let data = match self.mode {
             Mode::Done => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
