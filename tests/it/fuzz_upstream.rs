@@ -1,5 +1,5 @@
-//! Nearly valid request streams through a running server: what arrives upstream is a clean
-//! sequence of the requests that the codec accepts, and nothing else.
+//! Nearly valid messages through a running server: what arrives upstream is a clean sequence of
+//! the requests that the codec accepts, and nothing else; a response arrives whole, or visibly not.
 //!
 //! The upstream here is an independent strict parser: httparse for lines, its own framing. Each
 //! stream has a host of its own, by which what arrives is told apart; everything is judged after
@@ -19,10 +19,10 @@ use crate::harness::proxy::Builder;
 use crate::harness::upstream::{Conversation, Upstream};
 
 #[path = "../fuzz/bodies/mod.rs"]
-#[allow(dead_code, reason = "only the codec as a function is used here")]
+#[allow(dead_code, reason = "only the codec as functions is used here")]
 mod bodies;
 #[path = "../fuzz/grammar.rs"]
-#[allow(dead_code, reason = "only requests are used here")]
+#[allow(dead_code, reason = "only messages are used here")]
 mod grammar;
 
 use bodies::codec::{Message, read};
@@ -100,6 +100,56 @@ fn only_accepted_requests_arrive_upstream_each_in_one_piece() {
         arrived += check(host, stream, &record.seen);
     }
     assert!(arrived > STREAMS as usize / 2, "only {arrived} requests arrived at all");
+}
+
+#[test]
+fn a_client_sees_a_response_whole_exactly_where_it_was() {
+    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+    let strategy = grammar::response().boxed();
+    let responses: Arc<Vec<Vec<u8>>> =
+        Arc::new((0..STREAMS).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect());
+    let inside = Arc::clone(&responses);
+    let upstream = Upstream::start(move |mut conversation| {
+        let Some(request) = conversation.read_request() else { return };
+        let number: usize = request.split(['/', ' ']).nth(2).unwrap().parse().unwrap();
+        conversation.write(&inside[number][1..]);
+    });
+    let proxy = Builder::default().persona("chat.test", "/", &[upstream.address]).start();
+    let mut whole = 0;
+    for (number, response) in responses.iter().enumerate() {
+        let method = match response[0] {
+            b'H' => Method::HEAD,
+            b'P' => Method::POST,
+            _ => Method::GET,
+        };
+        let length = if method == Method::POST { "Content-Length: 0\r\n" } else { "" };
+        let mut client = proxy.client();
+        client.send(format!(
+            "{method} /{number} HTTP/1.1\r\nHost: chat.test\r\nConnection: close\r\n{length}\r\n"
+        ));
+        let received = client.read_to_end();
+        // A POST on a pooled connection that is just closing would be a 502, rightly.
+        upstream.wait_until_idle();
+        let sent = bodies::response::read(&response[1..], response.len(), &method);
+        let seen = bodies::response::read(&received, received.len(), &method);
+        let sound = match (&sent, &seen) {
+            (Some(sent), Some(seen)) if sent.whole => sent == seen,
+            (sent, Some(seen)) if seen.whole => {
+                // Nothing of it was passed.
+                seen.status == 502 && sent.as_ref().is_none_or(|sent| sent.status != 502)
+            }
+            (Some(sent), Some(seen)) => {
+                sent.status == seen.status && sent.body.starts_with(&seen.body)
+            }
+            (_, None) => sent.is_some_and(|sent| !sent.whole),
+            (None, Some(_)) => false,
+        };
+        let context =
+            || format!("{}\nbecame {}", bodies::shown(response), bodies::shown(&received));
+        assert!(sound, "{}", context());
+        whole += u32::from(seen.is_some_and(|seen| seen.whole && seen.status != 502));
+    }
+    assert!(whole > STREAMS / 4, "only {whole} responses arrived whole");
 }
 
 /// Three characters that count and two that check them, so that a change of a byte or two does

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use vestibule::config::snapshot::{
     AccessLog, AdminSettings, AppKind, Device, HttpMode, Limits, Mode, Persona, ServerSettings,
-    Site, Snapshot, TelemetrySettings, Upstream,
+    Site, Snapshot, TelemetrySettings, TlsSettings, TlsVersion, Upstream,
 };
 use vestibule::edge::headers::{Outbound, write_request};
 use vestibule::http1::fields::Known;
@@ -161,6 +161,7 @@ fn snapshot(http_mode: HttpMode) -> Snapshot {
         },
         admin: AdminSettings { listen: None },
         telemetry: TelemetrySettings { access_log: AccessLog::Off },
+        tls: TlsSettings { min_version: TlsVersion::Tls12 },
         certificates: CertStore::default(),
         routes,
         upstreams: HashMap::new(),

@@ -12,10 +12,10 @@ use super::{MAX_INPUT, MAX_TRAILERS, block_on, shown};
 
 /// A final response, as far as it was read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Message {
-    status: StatusCode,
-    body: Vec<u8>,
-    whole: bool,
+pub struct Message {
+    pub status: StatusCode,
+    pub body: Vec<u8>,
+    pub whole: bool,
 }
 
 /// A response that we pass has the same status and the same body to hyper. The first byte tells
@@ -45,7 +45,7 @@ pub fn response_against_hyper(bytes: &[u8]) {
 }
 
 /// Reads a response as the upstream connection does. `None`: no final response that we accept.
-fn read(wire: &[u8], piece: usize, method: &Method) -> Option<Message> {
+pub fn read(wire: &[u8], piece: usize, method: &Method) -> Option<Message> {
     let (mut at, mut available) = (0, piece.min(wire.len()));
     let mut head = ResponseHead::default();
     loop {

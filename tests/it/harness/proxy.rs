@@ -44,7 +44,8 @@ pub struct Proxy {
     pub app: App,
     pub ca: DevCa,
     log: PathBuf,
-    pub folder: tempfile::TempDir,
+    /// Goes with the proxy.
+    _folder: tempfile::TempDir,
 }
 
 impl Default for Builder {
@@ -104,7 +105,7 @@ impl Builder {
         let log = folder.path().join("access.log");
         let options = Options { access_log: Some(log.clone()) };
         let app = App::start(self.snapshot(&ca), options).unwrap();
-        Proxy { app, ca, log, folder }
+        Proxy { app, ca, log, _folder: folder }
     }
 
     fn snapshot(&self, ca: &DevCa) -> Snapshot {

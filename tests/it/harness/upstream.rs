@@ -84,7 +84,7 @@ impl Upstream {
         let until = Instant::now() + PATIENCE;
         while self.talking.load(Ordering::SeqCst) > 0 {
             assert!(Instant::now() < until, "connections to the upstream are still open");
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::sleep(std::time::Duration::from_millis(1));
         }
     }
 
@@ -97,7 +97,7 @@ impl Upstream {
                 return received;
             }
             assert!(Instant::now() < until, "the upstream has only seen {received:?}");
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::sleep(std::time::Duration::from_millis(1));
         }
     }
 }
