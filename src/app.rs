@@ -121,6 +121,12 @@ impl App {
         self.shared.connections()
     }
 
+    /// How many client connections may be open: less than configured where the process may not
+    /// open enough files.
+    pub fn allowed_connections(&self) -> usize {
+        self.shared.allowed_connections()
+    }
+
     /// The live snapshot, for whoever reloads it.
     pub fn live(&self) -> Arc<ArcSwap<Snapshot>> {
         Arc::clone(&self.shared.snapshot)

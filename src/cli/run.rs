@@ -46,8 +46,18 @@ fn serve(file: &Path, loaded: Loaded) -> Result<(), Failure> {
         let _inside = runtime.enter();
         Signals::listen().map_err(|error| failed("cannot listen for signals", error))?
     };
+    raise_descriptor_limit();
+    let wanted = snapshot.server.limits.connections;
     let app = App::start(snapshot, Options::default())
         .map_err(|error| Failure::Server(error.to_string()))?;
+    let allowed = app.allowed_connections();
+    if allowed < wanted {
+        eprintln!(
+            "vestibule: at most {allowed} connections instead of {wanted}: the limit on open files \
+             is too low; raise it (LimitNOFILE= in systemd, `ulimit -n`) to {}",
+            wanted * 2 + 64
+        );
+    }
     for address in app.https() {
         eprintln!("vestibule: listening on https://{address}");
     }
@@ -70,6 +80,14 @@ fn serve(file: &Path, loaded: Loaded) -> Result<(), Failure> {
     eprintln!("vestibule: draining");
     app.drain();
     Ok(())
+}
+
+/// Takes all the descriptors that the system grants; the usual soft limit of 1024 is historical.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // Where that is refused, the bound on connections is what remains, and is told.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
 struct Signals {

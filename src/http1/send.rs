@@ -206,3 +206,45 @@ pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes everything but what was written last, like a client that is always behind.
+    struct Laggard;
+
+    impl AsyncWrite for Laggard {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            data: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            match data.len().saturating_sub(1000) {
+                0 => Poll::Pending,
+                count => Poll::Ready(Ok(count)),
+            }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_reader_that_is_always_behind_costs_a_bounded_buffer() {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut send = Send::default();
+        send.begin(Framing::Chunked);
+        for _ in 0..2000 {
+            let event = [b'x'; 8000];
+            assert!(matches!(send.poll_data(&mut Laggard, &mut cx, &event), Poll::Ready(Ok(8000))));
+            let _ = send.poll_flush(&mut Laggard, &mut cx);
+        }
+        assert!(send.out.capacity() < 4 * FULL, "{}", send.out.capacity());
+    }
+}

@@ -25,7 +25,7 @@ fn accept(conversation: &mut Conversation, more: &[u8]) {
     conversation.write(&answer);
 }
 
-fn echo() -> Upstream {
+pub fn echo() -> Upstream {
     Upstream::start(|mut conversation| {
         accept(&mut conversation, b"first");
         let mut buffer = [0; 64 * 1024];

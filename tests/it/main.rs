@@ -10,6 +10,7 @@
 
 mod harness;
 
+mod endurance;
 mod exchange;
 mod front;
 mod fuzz_upstream;
