@@ -10,10 +10,12 @@
 
 mod addresses;
 mod compile;
+mod endpoints;
 pub mod error;
 mod load;
 pub mod raw;
 mod reader;
+mod scalars;
 pub mod schema;
 pub mod snapshot;
 pub mod source;
@@ -23,3 +25,9 @@ pub mod values;
 pub use error::{Problem, Severity};
 pub use load::{Loaded, Loader, Place, load, load_str};
 pub use source::Sources;
+
+/// The shape of the whole file: every key, with its documentation.
+pub fn schema() -> &'static schema::SectionInfo {
+    const ROOT: schema::SectionInfo = <raw::Root as reader::Section>::INFO;
+    &ROOT
+}
