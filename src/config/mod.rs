@@ -1,6 +1,6 @@
 //! From a TOML file to an immutable snapshot, with every problem reported at once.
 //!
-//! [`raw`] is what the user wrote and the one table of all keys, [`compile`] checks that it fits
+//! [`raw`] is what the user wrote and the one table of all keys, `compile` checks that it fits
 //! together and resolves every reference, [`snapshot`] is what a request reads, [`error`] is how a
 //! problem is told. A problem is never repaired silently, no problem hides another one, and no key
 //! is accepted without effect unless a warning says so.
