@@ -163,7 +163,7 @@ impl Fixed {
                 line: place.line,
                 column: place.column,
                 key: (*key).into(),
-                what: format!("a reload cannot change {old} to {new}"),
+                what: format!("a reload cannot change {old} to {new}").into(),
                 remedy: "restart Vestibule, or put the old value back".into(),
             }
         };

@@ -6,13 +6,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
-use vestibule::config::{Loaded, Loader, Severity};
+use vestibule::config::schema::{Kind, SectionInfo};
+use vestibule::config::{self, Loaded, Loader, Severity, load_str};
+use vestibule::route::Target;
 
 fn golden(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/config").join(folder)
@@ -135,4 +139,138 @@ fn the_example_configuration_loads_without_an_error() {
     fs::create_dir(folder.path().join("tenants")).unwrap();
     let loaded = Loader::new(&environment).load(&main);
     assert!(loaded.snapshot.is_some(), "{}", report(&loaded, folder.path()));
+}
+
+/// Every key of the schema below `kind`, as `server.limits.header_bytes`.
+fn keys_of(kind: &Kind, path: &str, found: &mut BTreeSet<String>) {
+    match kind {
+        Kind::List(item) => keys_of(item, path, found),
+        Kind::Table(section) | Kind::Named(section) => {
+            for key in section.keys {
+                let path = format!("{path}.{}", key.name);
+                keys_of(&key.kind, &path, found);
+                found.insert(path);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Every key that is written below `value`.
+fn written(kind: &Kind, value: &toml::Value, path: &str, found: &mut BTreeSet<String>) {
+    match (kind, value) {
+        (Kind::List(item), toml::Value::Array(values)) => {
+            values.iter().for_each(|value| written(item, value, path, found));
+        }
+        (Kind::Named(section), toml::Value::Table(table)) => {
+            table.values().for_each(|value| written(&Kind::Table(section), value, path, found));
+        }
+        (Kind::Table(section), toml::Value::Table(table)) => {
+            for key in section.keys {
+                let path = format!("{path}.{}", key.name);
+                if let Some(value) = table.get(key.name) {
+                    written(&key.kind, value, &path, found);
+                    found.insert(path);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn every_key_stands_in_the_example_configuration() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/vestibule.toml");
+    let example: toml::Value = toml::from_str(&fs::read_to_string(example).unwrap()).unwrap();
+    let root = Kind::Table(config::schema());
+    let (mut all, mut seen) = (BTreeSet::new(), BTreeSet::new());
+    keys_of(&root, "", &mut all);
+    written(&root, &example, "", &mut seen);
+    assert!(all.len() > 90, "{}", all.len());
+    assert_eq!(all.difference(&seen).collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+#[test]
+fn every_key_is_documented_and_has_an_example() {
+    fn check(section: &SectionInfo) {
+        for key in section.keys {
+            assert!(key.doc.trim().len() > 8 && key.doc.trim().ends_with('.'), "{key:?}");
+            assert!(!key.kind.example().is_empty(), "{key:?}");
+            if let Kind::Table(section) | Kind::Named(section) = key.kind {
+                check(section);
+            }
+        }
+    }
+    check(config::schema());
+}
+
+/// `count` personas of four tenants: hosts of their own and paths of a shared host.
+fn many_personas(count: usize) -> String {
+    let mut text = String::from(
+        "[server]\nhttp = [\"127.0.0.1:8080\"]\nhttp_mode = \"serve\"\n\
+         shared_hosts = [\"chat.example\"]\n\
+         [upstreams.app]\nservers = [\"http://127.0.0.1:8501\"]\n",
+    );
+    for number in 0..count {
+        let tenant = number % 4;
+        let place = match number % 2 {
+            0 => format!("hosts = [\"chat.example\"]\npath = \"/t{tenant}/p{number}\""),
+            _ => format!("hosts = [\"p{number}.t{tenant}.example\"]"),
+        };
+        writeln!(text, "[tenants.t{tenant}.personas.p{number}]\n{place}\nupstream = \"app\"")
+            .unwrap();
+    }
+    text
+}
+
+#[test]
+fn each_of_two_thousand_personas_is_routed_to() {
+    let loaded = load_str("many.toml", &many_personas(2000), Path::new(""));
+    assert_eq!(loaded.problems, []);
+    let routes = loaded.snapshot.unwrap().routes;
+    for number in 0..2000 {
+        let tenant = number % 4;
+        let (host, path) = match number % 2 {
+            0 => ("chat.example".to_owned(), format!("/t{tenant}/p{number}/x")),
+            _ => (format!("p{number}.t{tenant}.example"), "/x".to_owned()),
+        };
+        let found = routes.find(&host, &path).unwrap();
+        let Target::Persona(persona) = found.target else { panic!("{host}{path}") };
+        assert_eq!(*persona.name, *format!("p{number}"));
+        assert_eq!(&path[found.prefix_len..], "/x");
+    }
+}
+
+#[test]
+fn servers_keep_their_identity_over_a_reload() {
+    let id = || {
+        let loaded = load_str("many.toml", &many_personas(1), Path::new(""));
+        loaded.snapshot.unwrap().upstreams["app"].servers[0].id
+    };
+    assert_eq!(id(), id());
+}
+
+proptest! {
+    /// Loading is total: whatever is written, there is a report and no panic.
+    #[test]
+    fn loading_is_total_for_mutilated_configurations(
+        cut in 0..6000_usize,
+        length in 0..40_usize,
+        insert in "[\\[\\]{}=\"'.,*$a-z0-9 \n/:@ä-]{0,6}",
+    ) {
+        let text = include_str!("../config/vestibule.toml");
+        let before: String = text.chars().take(cut).collect();
+        let after: String = text.chars().skip(cut + length).collect();
+        let text = format!("{before}{insert}{after}");
+        let loaded = load_str("x.toml", &text, Path::new("/nonexistent"));
+        let errors = loaded.problems.iter().any(|it| it.severity == Severity::Error);
+        prop_assert_eq!(loaded.snapshot.is_none(), errors);
+        let places = loaded.problems.iter().map(|it| (it.line, it.column));
+        prop_assert!(places.is_sorted());
+    }
+
+    #[test]
+    fn loading_is_total_for_any_text(text in "\\PC{0,80}") {
+        prop_assert!(load_str("x.toml", &text, Path::new("/nonexistent")).snapshot.is_none());
+    }
 }

@@ -10,7 +10,10 @@
 //! absent where a problem belongs to a whole file. There is deliberately no excerpt of the source
 //! line: a secret that was pasted where a reference belongs must not reach a log.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::source::{SourceTexts, Spot};
@@ -28,9 +31,9 @@ pub struct Problem {
     /// Dotted path of the key, such as `tenants.shop.personas.bot.upstream`; empty for a file.
     pub key: String,
     /// What is wrong.
-    pub what: String,
+    pub what: Cow<'static, str>,
     /// What to write instead; empty where `what` has said it.
-    pub remedy: String,
+    pub remedy: Cow<'static, str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,12 +70,12 @@ impl fmt::Display for Problem {
 /// What is wrong with a value, before anybody knows where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wrong {
-    pub what: String,
-    pub remedy: String,
+    pub what: Cow<'static, str>,
+    pub remedy: Cow<'static, str>,
 }
 
 impl Wrong {
-    pub fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub fn new(what: impl Into<Cow<'static, str>>, remedy: impl Into<Cow<'static, str>>) -> Self {
         Self { what: what.into(), remedy: remedy.into() }
     }
 }
@@ -81,6 +84,8 @@ impl Wrong {
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     found: Vec<Found>,
+    /// Keys of errors, for [`Problems::has_error_below`].
+    wrong_keys: BTreeSet<String>,
     errors: usize,
 }
 
@@ -94,8 +99,10 @@ struct Found {
 
 impl Problems {
     pub fn error(&mut self, spot: Spot, key: impl Into<String>, wrong: Wrong) {
+        let key = key.into();
         self.errors += 1;
-        self.found.push(Found { severity: Severity::Error, spot, key: key.into(), wrong });
+        self.wrong_keys.insert(key.clone());
+        self.found.push(Found { severity: Severity::Error, spot, key, wrong });
     }
 
     pub fn warning(&mut self, spot: Spot, key: impl Into<String>, wrong: Wrong) {
@@ -105,9 +112,8 @@ impl Problems {
     /// Whether an error was found at a key that begins with `prefix`. Used to keep silent about
     /// what is missing where it may have been written wrongly.
     pub fn has_error_below(&self, prefix: &str) -> bool {
-        let below =
-            |found: &Found| found.severity == Severity::Error && found.key.starts_with(prefix);
-        self.found.iter().any(below)
+        let after = self.wrong_keys.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        after.into_iter().next().is_some_and(|key| key.starts_with(prefix))
     }
 
     pub fn has_errors(&self) -> bool {
@@ -120,7 +126,9 @@ impl Problems {
         self.found.retain(|found| {
             found.spot.file != file || !lines.contains(&texts.position(found.spot).0)
         });
-        self.errors = self.found.iter().filter(|found| found.severity == Severity::Error).count();
+        let errors = || self.found.iter().filter(|found| found.severity == Severity::Error);
+        self.errors = errors().count();
+        self.wrong_keys = errors().map(|found| found.key.clone()).collect();
     }
 
     /// Sorted by file (in the order of reading) and position.

@@ -3,7 +3,7 @@
 //! Decides which files make up a configuration and who may say what in which file: a tenant's file
 //! holds that one tenant and nothing else. It must not look at what a key means.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -201,10 +201,10 @@ impl<'a> Loader<'a> {
 
     fn includes(&mut self, root: &mut Root, main: &Path, base: &Path) {
         let Some(include) = root.include.take() else { return };
-        let mut read = vec![base.join(main.file_name().unwrap_or_default())];
+        let mut read = HashSet::from([base.join(main.file_name().unwrap_or_default())]);
         for pattern in &include.value {
             for path in self.matching(pattern.spot, &pattern.value.0, base) {
-                if read.contains(&path) {
+                if !read.insert(path.clone()) {
                     let what = format!("{} is included twice, or includes itself", path.display());
                     let wrong = Wrong::new(what, "let each file match once");
                     self.problems.error(pattern.spot, "include", wrong);
@@ -219,7 +219,6 @@ impl<'a> Loader<'a> {
                 if let Some(file) = self.file(&path.display().to_string(), bytes, Role::Tenant) {
                     self.adopt(root, file, &path);
                 }
-                read.push(path);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! From a TOML file to an immutable snapshot, with every problem reported at once.
 //!
-//! [`raw`] is what the user wrote and the one table of all keys, [`compile`] checks that it fits
+//! [`raw`] is what the user wrote and the one table of all keys, `compile` checks that it fits
 //! together and resolves every reference, [`snapshot`] is what a request reads, [`error`] is how a
 //! problem is told. A problem is never repaired silently, no problem hides another one, and no key
 //! is accepted without effect unless a warning says so.
@@ -10,10 +10,12 @@
 
 mod addresses;
 mod compile;
+mod endpoints;
 pub mod error;
 mod load;
 pub mod raw;
 mod reader;
+mod scalars;
 pub mod schema;
 pub mod snapshot;
 pub mod source;
@@ -23,3 +25,9 @@ pub mod values;
 pub use error::{Problem, Severity};
 pub use load::{Loaded, Loader, Place, load, load_str};
 pub use source::Sources;
+
+/// The shape of the whole file: every key, with its documentation.
+pub fn schema() -> &'static schema::SectionInfo {
+    const ROOT: schema::SectionInfo = <raw::Root as reader::Section>::INFO;
+    &ROOT
+}

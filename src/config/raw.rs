@@ -10,10 +10,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use toml::de::DeValue;
 
-use super::addresses::{
-    Host, HttpUrl, Origin, RedisUrl, RequestTarget, RoutePath, ServerUrl, TlsName,
-};
-use super::reader::{Count, Fraction, Named, Read, Reading, Section, Table, section};
+use super::addresses::{Host, Origin, RequestTarget, RoutePath};
+use super::endpoints::{HttpUrl, RedisUrl, ServerUrl, TlsName};
+use super::reader::{Named, Read, Reading, Section, Table, section};
+use super::scalars::{Count, Fraction};
 use super::schema::{KeyInfo, REQUIRED, SectionInfo, Status};
 use super::snapshot::{AppKind, HttpMode, Mode};
 use super::source::{At, Spot};

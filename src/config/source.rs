@@ -59,8 +59,8 @@ impl SourceTexts {
         let starts = source.line_starts.get_or_init(|| line_starts(&source.text));
         let line = starts.partition_point(|&start| start <= spot.offset).max(1);
         let start = starts[line - 1] as usize;
-        let end = source.text.floor_char_boundary(spot.offset as usize);
-        let column = source.text[start..end.max(start)].chars().count() + 1;
+        let before = source.text.get(start..spot.offset as usize).unwrap_or_default();
+        let column = before.chars().count() + 1;
         (line as u32, column as u32)
     }
 
@@ -201,6 +201,8 @@ fn hash(bytes: &[u8]) -> u64 {
 }
 
 fn list(folder: &Path, pattern: &str) -> io::Result<Vec<PathBuf>> {
+    // A file named without a folder lies in the current one.
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let name = entry?.file_name();

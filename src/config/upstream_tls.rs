@@ -41,11 +41,13 @@ pub fn server_id(
     ServerId(*known.entry(Identity { address: address.clone(), tls }).or_insert(next))
 }
 
+/// By the content of the authorities' file; as long as a snapshot uses them.
+type Private = HashMap<Arc<[u8]>, Weak<ClientConfig>>;
+
 /// The TLS configuration that trusts `authorities`; the error is why none can be made.
 pub fn client_config(authorities: &Authorities) -> Result<Arc<ClientConfig>, String> {
     static SYSTEM: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
-    static PRIVATE: LazyLock<Mutex<HashMap<Arc<[u8]>, Weak<ClientConfig>>>> =
-        LazyLock::new(Mutex::default);
+    static PRIVATE: LazyLock<Mutex<Private>> = LazyLock::new(Mutex::default);
     match authorities {
         Authorities::System => SYSTEM.get_or_init(|| build(system_roots()?)).clone(),
         Authorities::Private(pem) => {

@@ -101,8 +101,10 @@ fn dns_names(leaf: &X509Certificate<'_>) -> Vec<Box<str>> {
 }
 
 impl CertStore {
-    /// Adds a certificate under each of its names; on a shared name the first one stays.
-    pub fn insert(&mut self, certificate: Arc<Certificate>) {
+    /// Adds a certificate under each of its names; on a shared name the first one stays. False
+    /// where it has no name of its own, so that it will never be used.
+    pub fn insert(&mut self, certificate: Arc<Certificate>) -> bool {
+        let before = self.exact.len() + self.wildcard.len();
         for name in &certificate.names {
             let (map, key) = match name.strip_prefix("*.") {
                 Some(parent) => (&mut self.wildcard, parent),
@@ -110,6 +112,7 @@ impl CertStore {
             };
             map.entry(key.into()).or_insert_with(|| certificate.clone());
         }
+        self.exact.len() + self.wildcard.len() > before
     }
 
     /// The certificate for a canonical host.

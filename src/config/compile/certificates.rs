@@ -30,8 +30,14 @@ pub fn compile(
     let mut all_good = true;
     let files = raw.and_then(|tls| tls.certificates.as_ref());
     for (index, at) in files.iter().flat_map(|list| &list.value).enumerate() {
-        match certificate(at, &format!("tls.certificates[{index}]"), compiler) {
-            Some(certificate) => store.insert(Arc::new(certificate)),
+        let key = format!("tls.certificates[{index}]");
+        match certificate(at, &key, compiler).map(|it| store.insert(Arc::new(it))) {
+            Some(true) => {}
+            Some(false) => {
+                let what = "certificates before this one have all its names: it is never used";
+                let wrong = Wrong::new(what, "leave it out, or put it first");
+                compiler.problems.warning(at.spot, key, wrong);
+            }
             None => all_good = false,
         }
     }

@@ -152,7 +152,7 @@ fn check_owners(shared: &HashSet<&str>, placed: &[Placed<'_>], compiler: &mut Co
                     "choose another host, or add {:?} to shared_hosts of [server]",
                     host.value.0
                 );
-                refuse(this, owner, what, &remedy, compiler);
+                refuse(this, owner, what, remedy, compiler);
             }
         }
     }
@@ -174,7 +174,7 @@ fn check_owners(shared: &HashSet<&str>, placed: &[Placed<'_>], compiler: &mut Co
             };
             let remedy =
                 format!("choose another host, or add {host:?} to shared_hosts of [server]");
-            refuse(*this, *owner, what, &remedy, compiler);
+            refuse(*this, *owner, what, remedy, compiler);
         }
     }
 }
@@ -184,7 +184,7 @@ fn refuse(
     this: Owner<'_>,
     that: Owner<'_>,
     what: impl Fn(&str, &str) -> String,
-    remedy: &str,
+    remedy: String,
     compiler: &mut Compiler<'_>,
 ) {
     let (later, first) = if this.spot >= that.spot { (this, that) } else { (that, this) };

@@ -29,7 +29,7 @@ pub fn check(tenant: &Entry<Tenant>, one: &Entry<Persona>, compiler: &mut Compil
         || persona.jwt.is_some()
         || on(&persona.trust_asserted)
         || needs_proof(persona) && compiler.problems.has_error_below(&key(""));
-    let mut error = |spot: Spot, name: &str, what: &str, remedy: &str| {
+    let mut error = |spot: Spot, name: &str, what: &'static str, remedy: &'static str| {
         compiler.problems.error(spot, key(name), Wrong::new(what, remedy));
     };
     const PROOF: &str = "write signed = true, or jwt = { secret = \"env:NAME\" }; or accept that \

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustls_pki_types::ServerName;
 
-use super::super::addresses::ServerUrl;
+use super::super::endpoints::ServerUrl;
 use super::super::error::Wrong;
 use super::super::load::unreadable;
 use super::super::raw::{Root, Upstream as RawUpstream};
