@@ -11,7 +11,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,9 @@ use crate::config::{self, Loaded, Place, Problem, Severity, Sources};
 
 /// How often files are looked at.
 pub const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Reloads that may be asked for while one is under way.
+const WAITING: usize = 16;
 
 /// What came of one attempt to reload.
 #[derive(Debug, Clone)]
@@ -179,7 +182,7 @@ enum Message {
 /// A [`Reloader`] on a thread of its own; stops when dropped.
 #[derive(Debug)]
 pub struct Watcher {
-    sender: Sender<Message>,
+    sender: SyncSender<Message>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -191,7 +194,7 @@ impl Watcher {
         interval: Duration,
         report: impl FnMut(&ReloadOutcome) + Send + 'static,
     ) -> io::Result<Self> {
-        let (sender, receiver) = channel();
+        let (sender, receiver) = sync_channel(WAITING);
         let thread = thread::Builder::new()
             .name("reload".into())
             .spawn(move || watch(reloader, interval, &receiver, report))?;
@@ -200,8 +203,8 @@ impl Watcher {
 
     /// Asks for a reload and does not wait: for a signal.
     pub fn trigger(&self) {
-        // A watcher that has stopped has nobody to tell.
-        let _ = self.sender.send(Message::Reload(None));
+        // Nobody to tell after it has stopped; with many waiting, one of them is this one.
+        let _ = self.sender.try_send(Message::Reload(None));
     }
 
     /// Asks for a reload and waits for what comes of it; None after the watcher has stopped.
