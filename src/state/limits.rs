@@ -223,6 +223,7 @@ pub(crate) struct Held {
     keys: HashMap<Key, Bucket, fast::RandomState>,
     /// Three rows of [`SHARED`]; empty until the cap was met.
     shared: Vec<Bucket>,
+    columns: quality::RandomState,
     /// The longest step of any rule that wrote here.
     longest_step: u64,
     swept: Moment,
@@ -248,8 +249,8 @@ impl Held {
     }
 
     fn place(&self, key: Key) -> usize {
-        // The upper half of the hash; SHARED is a power of two far below it.
-        let column = (self.keys.hasher().hash_one(key) >> 32) as usize % SHARED;
+        // Not the map's hasher: neighbouring addresses must not crowd into a few columns.
+        let column = self.columns.hash_one(key) as usize % SHARED;
         key.row() * SHARED + column
     }
 

@@ -81,7 +81,7 @@ fn a_stranger_at_the_cap_gets_no_more_than_its_rule_and_finds_a_place_among_othe
     assert_eq!(passed, 4);
     // 512 strangers do not all meet in one bucket.
     let passed = (1..=512).filter(|n| passes(&limiter, "a", stranger + n, rate, at(11))).count();
-    assert!(passed > 400, "{passed}");
+    assert!(passed > 450, "{passed}");
     // Whoever used a shared bucket up does not start afresh when there is room again.
     limiter.tenant("a").lock().keys.clear();
     assert!(!passes(&limiter, "a", stranger, rate, at(12)));
