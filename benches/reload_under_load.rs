@@ -4,6 +4,8 @@
 //! asking, and reloads the whole file ten times. It prints how long reloads took, that no request
 //! failed, and the slowest answers with and without a reload under way.
 
+#![allow(clippy::disallowed_methods, reason = "the bench's own threads, no worker")]
+
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
 use std::net::{TcpListener, TcpStream};

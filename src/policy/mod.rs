@@ -1,0 +1,7 @@
+//! The stages of a decision, one file each.
+//!
+//! A stage takes facts about the request, its part of the snapshot and a clock value, and returns
+//! a witness or a refusal. It must not touch sockets, read a clock or make randomness.
+
+pub mod launch;
+pub mod limits;
