@@ -1,0 +1,6 @@
+//! The rules: one file a stage. Each takes borrowed facts, its own compiled settings and a clock
+//! value, and answers with a witness or a [`crate::rejection::Rejection`].
+//!
+//! Nothing in here opens a socket, reads a clock or makes a random number.
+
+pub mod query;
