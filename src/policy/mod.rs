@@ -3,4 +3,5 @@
 //!
 //! Nothing in here opens a socket, reads a clock or makes a random number.
 
+pub mod metadata;
 pub mod query;
