@@ -3,5 +3,6 @@
 //!
 //! Nothing in here opens a socket, reads a clock or makes a random number.
 
+pub mod identity;
 pub mod metadata;
 pub mod query;
