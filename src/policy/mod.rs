@@ -6,3 +6,5 @@
 pub mod identity;
 pub mod metadata;
 pub mod query;
+pub mod secret;
+pub mod session;
