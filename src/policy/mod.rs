@@ -3,6 +3,7 @@
 //!
 //! Nothing in here opens a socket, reads a clock or makes a random number.
 
+pub mod assertion;
 pub mod identity;
 pub mod metadata;
 pub mod query;
