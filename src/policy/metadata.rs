@@ -171,9 +171,8 @@ impl<'q> Parameters<'q> {
     pub fn from_raw(pairs: impl IntoIterator<Item = RawPair<'q>>) -> Result<Self, Rejection> {
         let mut found = Self::default();
         for pair in pairs {
-            let names = [MODE, USER_ID, REQUIRE_USER_ID, ALLOW_GENERATED_ID, DIRECTION];
-            if let Some(name) = names.into_iter().find(|name| pair.is(name)) {
-                found.set(name, pair.decoded().value)?;
+            if let Some(place) = found.place(&pair.decoded_name()) {
+                fill(place, pair.decoded_value())?;
             }
         }
         Ok(found)
@@ -183,23 +182,21 @@ impl<'q> Parameters<'q> {
     pub fn from_pairs(pairs: &'q [Pair<'_>]) -> Result<Self, Rejection> {
         let mut found = Self::default();
         for pair in pairs {
-            found.set(&pair.name, Cow::Borrowed(&pair.value))?;
+            if let Some(place) = found.place(&pair.name) {
+                fill(place, Cow::Borrowed(&pair.value))?;
+            }
         }
         Ok(found)
     }
 
-    fn set(&mut self, name: &str, value: Cow<'q, str>) -> Result<(), Rejection> {
-        let place = match name {
-            MODE => &mut self.mode,
-            USER_ID => &mut self.user_id,
-            REQUIRE_USER_ID => &mut self.require_user_id,
-            ALLOW_GENERATED_ID => &mut self.allow_generated_id,
-            DIRECTION => &mut self.direction,
-            _ => return Ok(()),
-        };
-        match place.replace(value) {
-            None => Ok(()),
-            Some(_) => refuse(Code::ParameterDuplicate, "a launch parameter is repeated"),
+    fn place(&mut self, name: &str) -> Option<&mut Option<Cow<'q, str>>> {
+        match name {
+            "mode" => Some(&mut self.mode),
+            "user_id" => Some(&mut self.user_id),
+            "require_user_id" => Some(&mut self.require_user_id),
+            "allow_generated_id" => Some(&mut self.allow_generated_id),
+            "direction" => Some(&mut self.direction),
+            _ => None,
         }
     }
 
@@ -210,11 +207,12 @@ impl<'q> Parameters<'q> {
     }
 }
 
-const MODE: &str = "mode";
-const USER_ID: &str = "user_id";
-const REQUIRE_USER_ID: &str = "require_user_id";
-const ALLOW_GENERATED_ID: &str = "allow_generated_id";
-const DIRECTION: &str = "direction";
+fn fill<'q>(place: &mut Option<Cow<'q, str>>, value: Cow<'q, str>) -> Result<(), Rejection> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => refuse(Code::ParameterDuplicate, "a launch parameter is repeated"),
+    }
+}
 
 /// Witness: these parameters are allowed at this persona.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 //!
 //! Reading is total: bad escapes stay as they are, invalid UTF-8 becomes U+FFFD, a byte order mark
 //! is kept. Nothing here judges a name or a value, and nothing here may read differently from what
-//! a browser or Node prints: a signature is computed over [`serialise`].
+//! a browser or Node prints: a signature is computed over [`serialise`]. (Where bytes beyond ASCII
+//! stand unescaped beside escapes of invalid UTF-8, Node 20 leaves the standard; no URL has them.)
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -30,7 +31,15 @@ impl<'q> RawPair<'q> {
     }
 
     pub fn decoded(self) -> Pair<'q> {
-        Pair { name: decode(self.name), value: decode(self.value) }
+        Pair { name: self.decoded_name(), value: self.decoded_value() }
+    }
+
+    pub fn decoded_name(self) -> Cow<'q, str> {
+        decode(self.name)
+    }
+
+    pub fn decoded_value(self) -> Cow<'q, str> {
+        decode(self.value)
     }
 }
 
