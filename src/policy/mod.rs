@@ -1,10 +1,12 @@
-//! The rules: one file a stage. Each takes borrowed facts, its own compiled settings and a clock
-//! value, and answers with a witness or a [`crate::rejection::Rejection`].
+//! The stages of a decision, one file each.
 //!
-//! Nothing in here opens a socket, reads a clock or makes a random number.
+//! A stage takes facts about the request, its part of the snapshot and a clock value, and returns
+//! a witness or a refusal. It must not touch sockets, read a clock or make randomness.
 
 pub mod assertion;
 pub mod identity;
+pub mod launch;
+pub mod limits;
 pub mod metadata;
 pub mod query;
 pub mod secret;
