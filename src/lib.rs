@@ -7,7 +7,7 @@
 //! 1. [`edge`] accepts a connection, terminates TLS ([`tls`]) and reads HTTP/1 through our own
 //!    strict codec ([`http1`]) or HTTP/2 through the `h2` crate.
 //! 2. [`pipeline`] admits it: [`gate`] makes one canonical host and path or refuses, [`route`]
-//!    finds tenant, persona and device.
+//!    finds tenant, persona and device, and [`policy`] decides whether it may pass and as whom.
 //! 3. [`upstream`] picks a server, a pooled connection, and passes the stream both ways.
 //! 4. [`pipeline`] dresses the answer; [`telemetry`] writes one line about it.
 //!

@@ -54,6 +54,17 @@ codes! {
     PathAmbiguous 400 "path_ambiguous" "The path can be read in more than one way.";
     TargetInvalid 400 "target_invalid" "The request target is not valid.";
     UpgradeInvalid 400 "upgrade_invalid" "The upgrade request is not a valid WebSocket handshake.";
+    ParameterDuplicate 400 "parameter_duplicate" "A launch parameter is given more than once.";
+    ParameterInvalid 400 "parameter_invalid" "A launch parameter has a value that it cannot have.";
+    MetadataContradiction 400 "metadata_contradiction" "The launch parameters contradict what this chat is set up for.";
+    UserIdMissing 400 "user_id_missing" "This chat needs a user id.";
+    UserIdInvalid 400 "user_id_invalid" "The user id is not one that this chat takes.";
+    IdentityUnproven 401 "identity_unproven" "This chat needs a signature or a token that proves who is asking.";
+    IdentityIncomplete 401 "identity_incomplete" "This opens once the page has said who is asking.";
+    SessionMissing 401 "session_missing" "This needs a session: open the chat from its page.";
+    SessionInvalid 401 "session_invalid" "The session is not valid: open the chat from its page.";
+    SessionExpired 401 "session_expired" "The session has ended: open the chat from its page.";
+    ModeMismatch 403 "mode_mismatch" "This chat is for another kind of user.";
     NotFound 404 "not_found" "Nothing is served at this address.";
     MethodNotAllowed 405 "method_not_allowed" "This method is not allowed here.";
     RequestTimeout 408 "request_timeout" "The request did not arrive in time.";

@@ -3,5 +3,11 @@
 //! A stage takes facts about the request, its part of the snapshot and a clock value, and returns
 //! a witness or a refusal. It must not touch sockets, read a clock or make randomness.
 
+pub mod assertion;
+pub mod identity;
 pub mod launch;
 pub mod limits;
+pub mod metadata;
+pub mod query;
+pub mod secret;
+pub mod session;

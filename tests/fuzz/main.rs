@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a property that does not hold panics")]
 
 mod bodies;
+mod edits;
 mod grammar;
 
 use proptest::prelude::*;
@@ -69,6 +70,20 @@ fn hosts_and_paths_have_one_final_form() {
 #[test]
 fn what_is_admitted_is_one_clean_request() {
     check(10_000, grammar::requests(HOSTS), bodies::admit::admit);
+}
+
+#[test]
+fn what_a_launch_says_keeps_the_personas_rules() {
+    let pieces =
+        &["&", "=", "%", "+", "user_id=", "mode=", "customer", "test", "true", "&user%5fid=9", "0"];
+    check(10_000, edits::of_seeds("launch_metadata", pieces), bodies::identity::launch_metadata);
+}
+
+#[test]
+fn no_session_is_made_up_or_reaches_an_app() {
+    let pieces =
+        &[";", "=", "\"", " ", "__Host-vestibule-", "__host-VESTIBULE-x=1", "/.v/", "/", "\0\0\0"];
+    check(10_000, edits::of_seeds("session_token", pieces), bodies::identity::session_token);
 }
 
 /// The grammar is of no use where everything it makes is refused at once.

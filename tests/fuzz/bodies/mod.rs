@@ -8,6 +8,7 @@ pub mod admit;
 pub mod chunk;
 pub mod codec;
 pub mod gate;
+pub mod identity;
 pub mod response;
 
 use std::future::Future;
@@ -21,12 +22,14 @@ pub type Body = fn(&[u8]);
 
 /// The name of a body, as its seeds' folder is called, and the body.
 #[allow(dead_code, reason = "a fuzz target uses one body, not the list")]
-pub const ALL: [(&str, Body); 5] = [
+pub const ALL: [(&str, Body); 7] = [
     ("codec_against_hyper", codec::codec_against_hyper),
     ("response_against_hyper", response::response_against_hyper),
     ("chunk_decoder", chunk::chunk_decoder),
     ("path_and_host", gate::path_and_host),
     ("admit", admit::admit),
+    ("launch_metadata", identity::launch_metadata),
+    ("session_token", identity::session_token),
 ];
 
 /// Input as it can be pasted into a test.

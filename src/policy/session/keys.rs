@@ -1,0 +1,138 @@
+//! Whose a token is: keys for every persona and purpose, from the configured secrets.
+//!
+//! Tenant, persona and purpose are part of the key and not of the token, so that a token says
+//! nothing about them and verifies nowhere else. The first secret signs; all verify, so that a
+//! secret is replaced by putting a new one in front and removing the old one a session's life
+//! later. Without a configured secret the caller makes a random one, and sessions end with it.
+
+use std::fmt;
+
+use hmac::Mac;
+use smallvec::SmallVec;
+
+use super::cookie::SessionCookie;
+use super::token::{self, Token};
+use super::{Authentic, Purpose, Session, UnixSeconds};
+use crate::policy::secret::{HmacSha256, Secret};
+use crate::rejection::{Code, Rejection};
+
+/// The secrets that sign sessions; never none.
+#[derive(Debug, Clone)]
+pub struct SessionSecrets {
+    signs: Secret,
+    verify_too: Vec<Secret>,
+}
+
+impl SessionSecrets {
+    /// `verify_too` are secrets on their way out.
+    pub fn new(signs: Secret, verify_too: Vec<Secret>) -> Self {
+        Self { signs, verify_too }
+    }
+
+    /// Done once when a configuration is compiled.
+    pub fn persona(&self, tenant: &str, persona: &str) -> PersonaKeys {
+        let ring = |purpose: Purpose| {
+            let secrets = std::iter::once(&self.signs).chain(&self.verify_too);
+            Ring(secrets.map(|secret| secret.derive(label(purpose), &[tenant, persona])).collect())
+        };
+        PersonaKeys { cookie: SessionCookie::of(tenant, persona), rings: Purpose::ALL.map(ring) }
+    }
+}
+
+fn label(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Cookie => "vestibule session 1 cookie",
+        Purpose::Path => "vestibule session 1 path",
+        Purpose::Api => "vestibule session 1 api",
+    }
+}
+
+/// What signs and verifies the sessions of one persona.
+#[derive(Clone)]
+pub struct PersonaKeys {
+    pub cookie: SessionCookie,
+    /// In the order of `Purpose::ALL`.
+    rings: [Ring; 3],
+}
+
+/// Never empty: the first signs.
+#[derive(Clone)]
+struct Ring(SmallVec<[HmacSha256; 1]>);
+
+impl PersonaKeys {
+    /// Writes a session down. It fails only for an identity that no launch can have.
+    pub fn mint(&self, purpose: Purpose, session: &Session) -> Result<Token, Rejection> {
+        let Some(mut bytes) = token::write(purpose, session) else {
+            return Err(Rejection::new(Code::Internal, "the identity does not fit into a token"));
+        };
+        let tag = self.ring(purpose).0[0].clone().chain_update(&bytes).finalize().into_bytes();
+        bytes.extend_from_slice(&tag);
+        Ok(Token::encode(&bytes))
+    }
+
+    /// Reads a token that was minted for this persona and purpose and has not expired.
+    pub fn verify(
+        &self,
+        purpose: Purpose,
+        token: &[u8],
+        now: UnixSeconds,
+    ) -> Result<Authentic, Rejection> {
+        let mut buffer = token::Buffer::default();
+        let Some((payload, tag)) = buffer.decode(token) else {
+            return Err(Rejection::new(Code::SessionInvalid, "the session token is malformed"));
+        };
+        let is_ours = self
+            .ring(purpose)
+            .0
+            .iter()
+            .any(|key| key.clone().chain_update(payload).verify_slice(tag).is_ok());
+        if !is_ours {
+            return Err(Rejection::new(Code::SessionInvalid, "the session token is not ours"));
+        }
+        let Some(session) = token::read(purpose, payload) else {
+            return Err(Rejection::new(Code::SessionInvalid, "the token is of another version"));
+        };
+        if session.expires_at <= now {
+            return Err(Rejection::new(Code::SessionExpired, "the session token has expired"));
+        }
+        Ok(Authentic(session))
+    }
+
+    /// The session in a request's Cookie fields. Browsers may hold two of the name, one of them
+    /// from before they knew `Partitioned`: the one issued last counts.
+    pub fn from_cookies<'c>(
+        &self,
+        fields: impl Iterator<Item = &'c [u8]>,
+        now: UnixSeconds,
+    ) -> Result<Authentic, Rejection> {
+        /// Every further one would be work for a stranger.
+        const MOST: usize = 4;
+        let mut best: Option<Authentic> = None;
+        let mut failure = Rejection::new(Code::SessionMissing, "no session cookie");
+        for value in self.cookie.values(fields).take(MOST) {
+            match self.verify(Purpose::Cookie, value, now) {
+                Ok(found) => {
+                    if best.as_ref().is_none_or(|best| best.0.issued_at < found.0.issued_at) {
+                        best = Some(found);
+                    }
+                }
+                Err(rejection) => failure = rejection,
+            }
+        }
+        best.ok_or(failure)
+    }
+
+    fn ring(&self, purpose: Purpose) -> &Ring {
+        match purpose {
+            Purpose::Cookie => &self.rings[0],
+            Purpose::Path => &self.rings[1],
+            Purpose::Api => &self.rings[2],
+        }
+    }
+}
+
+impl fmt::Debug for PersonaKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PersonaKeys").field("cookie", &self.cookie).finish_non_exhaustive()
+    }
+}
