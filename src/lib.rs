@@ -26,6 +26,7 @@
 //! - What cannot be read in exactly one way does not parse.
 
 pub mod app;
+pub mod apps;
 pub mod cli;
 pub mod config;
 pub mod demo;
@@ -34,6 +35,7 @@ pub mod gate;
 pub mod http1;
 pub mod net;
 pub mod pipeline;
+pub mod policy;
 pub mod rejection;
 pub mod reload;
 pub mod route;
