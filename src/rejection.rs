@@ -54,6 +54,9 @@ codes! {
     PathAmbiguous 400 "path_ambiguous" "The path can be read in more than one way.";
     TargetInvalid 400 "target_invalid" "The request target is not valid.";
     UpgradeInvalid 400 "upgrade_invalid" "The upgrade request is not a valid WebSocket handshake.";
+    OriginNotAllowed 403 "origin_not_allowed" "Pages of this origin may not call this chat.";
+    FrameOnly 403 "frame_only" "This chat opens only inside a page that embeds it.";
+    PathClosed 403 "path_closed" "This path is closed.";
     NotFound 404 "not_found" "Nothing is served at this address.";
     MethodNotAllowed 405 "method_not_allowed" "This method is not allowed here.";
     RequestTimeout 408 "request_timeout" "The request did not arrive in time.";
