@@ -121,6 +121,12 @@ impl App {
         self.shared.connections()
     }
 
+    /// How many client connections may be open: less than configured where the process may not
+    /// open enough files.
+    pub fn allowed_connections(&self) -> usize {
+        self.shared.allowed_connections()
+    }
+
     /// The live snapshot, for whoever reloads it.
     pub fn live(&self) -> Arc<ArcSwap<Snapshot>> {
         Arc::clone(&self.shared.snapshot)
@@ -131,9 +137,10 @@ impl App {
         self.shared.snapshot.load_full()
     }
 
-    /// Swaps in a new snapshot; requests under way keep what they decided with the old one.
-    pub fn replace(&self, snapshot: Snapshot) {
-        self.shared.snapshot.store(Arc::new(snapshot));
+    /// Swaps in a new snapshot and gives the old one back; requests under way keep what they
+    /// decided with that one. Whoever calls this pays for dropping it, no worker does.
+    pub fn replace(&self, snapshot: Snapshot) -> Arc<Snapshot> {
+        self.shared.snapshot.swap(Arc::new(snapshot))
     }
 
     /// Stops accepting, lets requests end for at most `drain_timeout`, then cuts; blocks.

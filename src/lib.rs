@@ -39,6 +39,7 @@ pub mod policy;
 pub mod rejection;
 pub mod reload;
 pub mod route;
+pub mod state;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;

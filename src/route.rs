@@ -116,3 +116,123 @@ fn cut_to_depth(path: &str, depth: usize) -> &str {
         None => path,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::snapshot::{AppKind, Mode, Upstream};
+
+    fn persona(path: &str, devices: &[&str]) -> Arc<Persona> {
+        let upstream = Upstream {
+            name: "app".into(),
+            servers: Vec::new(),
+            connect_timeout: Duration::from_secs(1),
+            response_timeout: Duration::from_secs(1),
+        };
+        let device = |slug: &&str| Device { slug: (*slug).into(), name: (*slug).into() };
+        Arc::new(Persona {
+            tenant: "tenant".into(),
+            name: path.into(),
+            hosts: Vec::new(),
+            path: path.into(),
+            strip_prefix: true,
+            upstream: Arc::new(upstream),
+            app: AppKind::Generic,
+            mode: Mode::Public,
+            devices: devices.iter().map(device).collect(),
+        })
+    }
+
+    fn table(entries: &[(&str, &str)]) -> RouteTable {
+        let mut table = RouteTable::default();
+        for (host, path) in entries {
+            table.insert(host, path, Target::Persona(persona(path, &[]))).expect("no conflict");
+        }
+        table
+    }
+
+    /// The path of the persona that answers, and what is left of the request's path.
+    fn found<'p>(table: &RouteTable, host: &str, path: &'p str) -> Option<(String, &'p str)> {
+        let found = table.find(host, path)?;
+        let Target::Persona(persona) = found.target else { return None };
+        Some((persona.path.to_string(), &path[found.prefix_len..]))
+    }
+
+    #[test]
+    fn the_longest_path_on_a_segment_border_wins() {
+        let table = table(&[
+            ("a.example", "/"),
+            ("a.example", "/chat"),
+            ("a.example", "/chat/x/y"),
+            ("b.example", "/only"),
+            ("*.example", "/"),
+        ]);
+        for (host, path, expected) in [
+            ("a.example", "/", Some(("/", "/"))),
+            ("a.example", "/other", Some(("/", "/other"))),
+            ("a.example", "/chat", Some(("/chat", ""))),
+            ("a.example", "/chat/", Some(("/chat", "/"))),
+            ("a.example", "/chatter", Some(("/", "/chatter"))),
+            ("a.example", "/chat/x", Some(("/chat", "/x"))),
+            ("a.example", "/chat/x/y/z", Some(("/chat/x/y", "/z"))),
+            ("a.example", "/chat/x/yz", Some(("/chat", "/x/yz"))),
+            ("b.example", "/", None),
+            ("b.example", "/only/this", Some(("/only", "/this"))),
+            ("c.example", "/any", Some(("/", "/any"))),
+            ("x.c.example", "/any", None),
+            ("example", "/", None),
+        ] {
+            let expected = expected.map(|(persona, rest)| (persona.to_string(), rest));
+            assert_eq!(found(&table, host, path), expected, "{host}{path}");
+        }
+    }
+
+    #[test]
+    fn a_device_is_found_and_keeps_its_persona() {
+        let bot = persona("/chat/bot", &["lobby"]);
+        let mut table = RouteTable::default();
+        table.insert("a.example", "/chat/bot", Target::Persona(bot.clone())).expect("free");
+        table.insert("a.example", "/chat/bot/lobby", Target::Device(bot, 0)).expect("free");
+        let slug = |path: &str| {
+            table.find("a.example", path).and_then(|it| it.device().map(|it| it.slug.to_string()))
+        };
+        assert_eq!(slug("/chat/bot/lobby/socket").as_deref(), Some("lobby"));
+        assert_eq!(slug("/chat/bot/lobby").as_deref(), Some("lobby"));
+        assert_eq!(slug("/chat/bot/hall"), None);
+    }
+
+    fn paths(segments: std::ops::Range<usize>) -> impl Strategy<Value = String> {
+        let segment = prop_oneof![Just("a"), Just("b"), Just("ab"), Just("c.d")];
+        proptest::collection::vec(segment, segments)
+            .prop_map(|parts| parts.iter().fold(String::new(), |path, part| path + "/" + part))
+    }
+
+    proptest! {
+        #[test]
+        fn finding_equals_a_naive_scan(
+            configured in proptest::collection::btree_set(paths(0..4), 0..12),
+            path in paths(0..6),
+            slash in any::<bool>(),
+        ) {
+            let entries: Vec<_> = configured.iter().map(|path| ("h.example", &**path)).collect();
+            let path = if slash || path.is_empty() { path + "/" } else { path };
+            let naive = configured
+                .iter()
+                .filter(|prefix| {
+                    path.strip_prefix(&***prefix)
+                        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                })
+                .max_by_key(|prefix| prefix.len());
+            let table = table(&entries);
+            let found = table.find("h.example", &path);
+            prop_assert_eq!(
+                found.map(|found| found.prefix_len),
+                naive.map(|prefix| prefix.len())
+            );
+        }
+    }
+}

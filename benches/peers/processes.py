@@ -37,7 +37,9 @@ def cores() -> tuple[int, int]:
 def tail(path: Path, lines: int = 12) -> str:
     if not path.exists():
         return "(no log)"
-    return "\n".join("    " + line for line in path.read_text(errors="replace").splitlines()[-lines:])
+    return "\n".join(
+        "    " + line for line in path.read_text(errors="replace").splitlines()[-lines:]
+    )
 
 
 @dataclass

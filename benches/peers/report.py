@@ -6,6 +6,7 @@ import datetime
 import os
 import platform
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -45,7 +46,7 @@ class Results:
         mine, theirs = self.values(case, peer), self.values(case, BASELINE)
         if not mine or len(mine) != len(theirs):
             return None
-        return statistics.median(a / b for a, b in zip(mine, theirs))
+        return statistics.median(a / b for a, b in zip(mine, theirs, strict=True))
 
     def missed_goals(self) -> list[str]:
         missed = []
@@ -56,11 +57,13 @@ class Results:
         return missed
 
     def noisy(self) -> list[str]:
-        return sorted(
-            f"{case}/{peer}"
-            for (case, peer), samples in self.samples.items()
+        """The cases in which a peer had to share its core."""
+        shared = {
+            case
+            for (case, _), samples in self.samples.items()
             if statistics.median(sample.foreign for sample in samples) > NOISE
-        )
+        }
+        return [case.name for case in self.cases if case.name in shared]
 
 
 def figure(value: float) -> str:
@@ -93,8 +96,11 @@ def markdown(results: Results) -> str:
     lines += table(results, cell) + ["", "## From the least to the most of all rounds", ""]
     lines += table(results, spread) + [""]
     if results.noisy():
-        lines += [f"Noise: other work took over {NOISE:.0%} of the proxy's core in "
-                  f"{', '.join(results.noisy())}. Take these figures again.", ""]
+        lines += [
+            f"Noise: other work took over {NOISE:.0%} of the proxy's core in "
+            f"{', '.join(results.noisy())}. Take these figures again.",
+            "",
+        ]
     if results.failures:
         lines += ["## Failures", ""]
         lines += [f"- {failure.splitlines()[0]}" for failure in results.failures] + [""]
@@ -108,8 +114,7 @@ def label(name: str) -> str:
     return PEERS[name].label if name in PEERS else name
 
 
-def table(results: Results, content: "type[str] | object") -> list[str]:
-    assert callable(content)
+def table(results: Results, content: Callable[[Results, Case, str], str]) -> list[str]:
     head = "| case | unit | " + " | ".join(label(peer) for peer in results.peers)
     lines = [f"{head} | goal |", "| --- | --- |" + " ---: |" * len(results.peers) + " --- |"]
     for case in results.cases:
@@ -160,7 +165,9 @@ STYLE = """\
 
 
 def text(x: float, y: float, kind: str, content: str, anchor: str = "start") -> str:
-    return f'<text x="{x:g}" y="{y:g}" class="{kind}" text-anchor="{anchor}">{escape(content)}</text>'
+    return (
+        f'<text x="{x:g}" y="{y:g}" class="{kind}" text-anchor="{anchor}">{escape(content)}</text>'
+    )
 
 
 def panel(results: Results, case: Case, x: float, y: float) -> list[str]:
@@ -182,7 +189,9 @@ def panel(results: Results, case: Case, x: float, y: float) -> list[str]:
         parts.append(
             f'<rect x="{x + NAME_WIDTH:g}" y="{top:g}" width="{width:.1f}" height="{BAR}" rx="3" class="{kind}"/>'
         )
-        shown = figure(median) + (f" · {ratio:.2f}×" if ratio is not None and peer != BASELINE else "")
+        shown = figure(median) + (
+            f" · {ratio:.2f}×" if ratio is not None and peer != BASELINE else ""
+        )
         parts.append(text(x + NAME_WIDTH + width + 7, top + 12, f"value{mine}", shown))
     return parts
 
@@ -194,14 +203,23 @@ def svg(results: Results) -> str:
     top = MARGIN + 62
     height = top + rows * height_of_panel + 24
     facts = machine()
-    versions = " · ".join(f"{label(peer)} {results.versions.get(peer, '')}" for peer in results.peers)
+    versions = " · ".join(
+        f"{label(peer)} {results.versions.get(peer, '')}" for peer in results.peers
+    )
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" role="img" aria-label="What each proxy costs for the same work">',
         f"<style>\n{STYLE}\n</style>",
         f'<rect class="ground" width="{width}" height="{height}" rx="10"/>',
-        text(MARGIN, MARGIN + 16, "heading", "What the same work costs: one core, one worker, shorter is better"),
-        text(MARGIN, MARGIN + 38, "quiet", f"{versions}. × is the ratio to NGINX in the same rounds."),
+        text(
+            MARGIN,
+            MARGIN + 16,
+            "heading",
+            "The same work on one core: shorter is better",
+        ),
+        text(
+            MARGIN, MARGIN + 38, "quiet", f"{versions}. × is the ratio to NGINX in the same rounds."
+        ),
         f'<path class="rule" d="M{MARGIN} {MARGIN + 50}H{width - MARGIN}"/>',
     ]
     for number, case in enumerate(results.cases):

@@ -1,59 +1,121 @@
-//! `vestibule run`: serve until a signal says stop.
+//! `vestibule run`: serve until a signal says stop, and follow the configuration file.
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{App, Options};
+use crate::config::Loaded;
+use crate::reload::{INTERVAL, Reloader, Watcher};
 
 pub fn run(file: &Path) -> ExitCode {
     let loaded = crate::config::load(file);
     for problem in &loaded.problems {
         eprintln!("{problem}");
     }
-    let Some(snapshot) = loaded.snapshot else { return ExitCode::FAILURE };
-    let app = match App::start(snapshot, Options::default()) {
-        Ok(app) => app,
-        Err(error) => {
-            eprintln!("vestibule: {error}");
-            return ExitCode::FAILURE;
+    match serve(file, loaded) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Configuration) => {
+            eprintln!("vestibule: {} is not usable, see above", file.display());
+            ExitCode::FAILURE
         }
+        Err(Failure::Server(error)) => {
+            eprintln!("vestibule: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+enum Failure {
+    Configuration,
+    Server(String),
+}
+
+fn serve(file: &Path, loaded: Loaded) -> Result<(), Failure> {
+    let Loaded { snapshot: Some(snapshot), sources, .. } = loaded else {
+        return Err(Failure::Configuration);
     };
+    let failed = |what: &str, error: std::io::Error| Failure::Server(format!("{what}: {error}"));
+    // Before anything is bound: a signal that arrives while the server starts must not be lost.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| failed("cannot start a runtime", error))?;
+    let mut signals = {
+        let _inside = runtime.enter();
+        Signals::listen().map_err(|error| failed("cannot listen for signals", error))?
+    };
+    raise_descriptor_limit();
+    let wanted = snapshot.server.limits.connections;
+    let app = App::start(snapshot, Options::default())
+        .map_err(|error| Failure::Server(error.to_string()))?;
+    let allowed = app.allowed_connections();
+    if allowed < wanted {
+        eprintln!(
+            "vestibule: at most {allowed} connections instead of {wanted}: the limit on open files \
+             is too low; raise it (LimitNOFILE= in systemd, `ulimit -n`) to {}",
+            wanted * 2 + 64
+        );
+    }
     for address in app.https() {
         eprintln!("vestibule: listening on https://{address}");
     }
     for address in app.http() {
         eprintln!("vestibule: listening on http://{address}");
     }
-    match wait_for_signal() {
-        Ok(Stop::Drain) => {
-            eprintln!("vestibule: draining");
-            app.drain();
-            ExitCode::SUCCESS
-        }
-        Ok(Stop::Now) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("vestibule: cannot listen for signals: {error}");
-            ExitCode::FAILURE
+    let live = app.live();
+    let install = Box::new(move |snapshot| live.swap(std::sync::Arc::new(snapshot)));
+    let reloader = Reloader::new(file.into(), &app.snapshot(), sources, install);
+    let watcher = Watcher::spawn(reloader, INTERVAL, |outcome| eprintln!("vestibule: {outcome}"))
+        .map_err(|error| failed("cannot watch the configuration", error))?;
+    loop {
+        match runtime.block_on(signals.next()) {
+            Received::Hangup => watcher.trigger(),
+            Received::Terminate => break,
+            Received::Interrupt => return Ok(()),
         }
     }
+    drop(watcher);
+    eprintln!("vestibule: draining");
+    app.drain();
+    Ok(())
 }
 
-enum Stop {
-    Drain,
-    Now,
+/// Takes all the descriptors that the system grants; the usual soft limit of 1024 is historical.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // Where that is refused, the bound on connections is what remains, and is told.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
-fn wait_for_signal() -> std::io::Result<Stop> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let received = async |signal: &mut Signal| signal.recv().await;
-        Ok(tokio::select! {
-            _ = received(&mut terminate) => Stop::Drain,
-            _ = received(&mut interrupt) => Stop::Now,
+struct Signals {
+    hangup: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+enum Received {
+    Hangup,
+    Terminate,
+    Interrupt,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
         })
-    })
+    }
+
+    async fn next(&mut self) -> Received {
+        tokio::select! {
+            _ = self.hangup.recv() => Received::Hangup,
+            _ = self.terminate.recv() => Received::Terminate,
+            _ = self.interrupt.recv() => Received::Interrupt,
+        }
+    }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use super::values::TlsVersion;
 use crate::route::RouteTable;
 use crate::tls::store::CertStore;
 
@@ -21,6 +22,7 @@ pub struct Snapshot {
     pub server: ServerSettings,
     pub admin: AdminSettings,
     pub telemetry: TelemetrySettings,
+    pub tls: TlsSettings,
     pub certificates: CertStore,
     pub routes: RouteTable,
     pub upstreams: HashMap<Arc<str>, Arc<Upstream>>,
@@ -49,6 +51,12 @@ impl ServerSettings {
         let peer = peer.to_canonical();
         self.trusted_proxies.iter().any(|net| net.contains(&peer))
     }
+}
+
+/// What the TLS listeners speak; fixed for the life of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TlsSettings {
+    pub min_version: TlsVersion,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,9 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::{TlsAcceptor, TlsStream};
@@ -12,13 +10,9 @@ use tokio_rustls::{TlsAcceptor, TlsStream};
 use super::worker::Worker;
 use super::{h1, h2};
 use crate::net::deadline::Deadline;
-use crate::net::io::Io;
+use crate::net::io::{self, Io};
 use crate::net::proxy_header;
 use crate::pipeline::{ConnectionFacts, Scheme};
-
-/// A peer that vanished is noticed after this long, on streams that nobody writes to.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Serves one accepted socket to its end.
 pub async fn connection(worker: Arc<Worker>, stream: TcpStream, peer: SocketAddr, scheme: Scheme) {
@@ -26,7 +20,7 @@ pub async fn connection(worker: Arc<Worker>, stream: TcpStream, peer: SocketAddr
     // From accept: a handshake that drips is as bad as a head that does.
     let first = Instant::now() + limits.header_timeout;
     let mut deadline = Deadline::default();
-    if prepare(&stream).is_err() {
+    if io::tune(&stream).is_err() {
         return;
     }
     let opened = deadline.run(first, open(&worker, stream, peer, scheme)).await;
@@ -39,21 +33,15 @@ pub async fn connection(worker: Arc<Worker>, stream: TcpStream, peer: SocketAddr
     }
 }
 
-fn prepare(stream: &TcpStream) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
-    SockRef::from(stream).set_tcp_keepalive(&keepalive)
-}
-
 async fn open(
     worker: &Worker,
     mut stream: TcpStream,
     peer: SocketAddr,
     scheme: Scheme,
 ) -> Option<(Io, ConnectionFacts, bool)> {
-    let (expects_header, _) = {
+    let expects_header = {
         let server = &worker.snapshot.load().server;
-        (server.proxy_protocol && server.trusts(peer.ip()), ())
+        server.proxy_protocol && server.trusts(peer.ip())
     };
     let mut client = peer.ip().to_canonical();
     if expects_header {

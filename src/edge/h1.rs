@@ -18,13 +18,13 @@ use super::respond::{self, Answer};
 use super::tunnel;
 use super::worker::Worker;
 use crate::config::snapshot::Limits;
-use crate::http1::HeadError;
 use crate::http1::body::{Body, BodyStep};
 use crate::http1::fields::{Fields, Known};
 use crate::http1::framing::Framing;
 use crate::http1::head::{HeadScan, RequestHead, ResponseHead, Version, parse_trailers};
-use crate::http1::recv::{Recv, STREAMING};
+use crate::http1::recv::{Fill, Recv, STREAMING};
 use crate::http1::send::{Send, write_field};
+use crate::http1::{BodyError, HeadError};
 use crate::net::deadline::Deadline;
 use crate::net::io::Io;
 use crate::pipeline::ConnectionFacts;
@@ -37,11 +37,14 @@ use crate::upstream::connection::Incoming;
 /// How long, and over how many bytes, an answered client may go on sending.
 const LINGER: Duration = Duration::from_secs(5);
 const LINGER_BYTES: usize = 1024 * 1024;
+/// How long a draining connection waits for a request that may be on its way.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// One client connection and the request it is in.
 #[derive(Debug)]
 pub struct Http1 {
     io: Io,
+    worker: Arc<Worker>,
     recv: Recv,
     send: Send,
     head: RequestHead,
@@ -51,6 +54,14 @@ pub struct Http1 {
     /// The connection may serve another request, as far as this one's answer goes.
     keep_alive: bool,
     max_trailers: usize,
+}
+
+/// How far a head that is still arriving was read.
+#[derive(Default)]
+struct HeadStart {
+    scan: HeadScan,
+    /// A client may end a body with one line too many (RFC 9112, section 2.2), not with two.
+    skipped_line: bool,
 }
 
 /// Why there is no next request.
@@ -70,12 +81,12 @@ pub async fn serve(
     first: Instant,
     mut deadline: Deadline,
 ) {
-    let mut client = Http1::new(io);
+    let mut client = Http1::new(io, Arc::clone(&worker));
     let mut head_by = Some(first);
     loop {
         let limits = worker.limits();
         client.max_trailers = limits.header_bytes;
-        match client.read_head(&worker, &limits, head_by.take(), &mut deadline).await {
+        match client.read_head(&limits, head_by.take(), &mut deadline).await {
             Ok(()) => {}
             Err(NoHead::Idle | NoHead::Broken) => return,
             Err(NoHead::Refused(rejection)) => {
@@ -83,22 +94,19 @@ pub async fn serve(
                 return;
             }
         }
-        client.keep_alive = client.head.keeps_alive() && !worker.is_draining();
+        client.keep_alive = client.head.keeps_alive();
         match handle(&worker, &facts, &mut client, &mut deadline).await {
             Finish::Answered { whole_request } => {
                 if !whole_request {
                     client.skip_buffered_body();
                 }
-                if !client.body.is_done() {
+                if !client.body.is_done() || !client.keep_alive {
                     client.linger(&mut deadline).await;
-                    return;
-                }
-                if !client.keep_alive {
-                    client.close(&mut deadline).await;
                     return;
                 }
                 client.recv.rest();
                 client.send.rest();
+                client.head.rest();
             }
             Finish::Abort => {
                 client.abort(&mut deadline).await;
@@ -150,9 +158,10 @@ async fn refuse(
 }
 
 impl Http1 {
-    fn new(io: Io) -> Self {
+    fn new(io: Io, worker: Arc<Worker>) -> Self {
         Self {
             io,
+            worker,
             recv: Recv::default(),
             send: Send::default(),
             head: RequestHead::default(),
@@ -167,26 +176,28 @@ impl Http1 {
     /// Waits for the next request and reads its head.
     async fn read_head(
         &mut self,
-        worker: &Worker,
         limits: &Limits,
         first: Option<Instant>,
         deadline: &mut Deadline,
     ) -> Result<(), NoHead> {
-        if self.recv.is_empty() {
-            let idle_until = first.unwrap_or_else(|| Instant::now() + limits.idle_timeout);
-            let fill = std::future::poll_fn(|cx| {
-                if first.is_none() && worker.is_draining() {
-                    return Poll::Ready(Ok(0));
+        let mut start = HeadStart::default();
+        let idle_until = first.unwrap_or_else(|| Instant::now() + limits.idle_timeout);
+        let mut quiet_until = None;
+        let wait = std::future::poll_fn(|cx| {
+            if first.is_none() && self.worker.is_draining() {
+                // Closing at once would race a request that is on its way.
+                let until = *quiet_until.get_or_insert_with(|| Instant::now() + QUIET);
+                if Instant::now() >= until {
+                    return Poll::Ready(false);
                 }
-                self.recv.poll_fill(&mut self.io, cx, limits.header_bytes)
-            });
-            match deadline.run(idle_until, fill).await {
-                Ok(Ok(count)) if count > 0 => {}
-                _ => return Err(NoHead::Idle),
             }
+            self.poll_first_byte(cx, limits.header_bytes, &mut start)
+        });
+        if !matches!(deadline.run(idle_until, wait).await, Ok(true)) {
+            return Err(NoHead::Idle);
         }
         let by = first.unwrap_or_else(|| Instant::now() + limits.header_timeout);
-        let read = std::future::poll_fn(|cx| self.poll_head(cx, limits.header_bytes));
+        let read = std::future::poll_fn(|cx| self.poll_head(cx, limits.header_bytes, &mut start));
         match deadline.run(by, read).await {
             Ok(result) => result,
             Err(_) => Err(NoHead::Refused(Rejection::new(
@@ -196,18 +207,43 @@ impl Http1 {
         }
     }
 
-    fn poll_head(&mut self, cx: &mut Context<'_>, max: usize) -> Poll<Result<(), NoHead>> {
-        let refused = |error| Poll::Ready(Err(NoHead::Refused(head_rejection(error))));
-        let mut scan = HeadScan::default();
-        // A client may end a body with one line too many (RFC 9112, section 2.2).
-        let mut skipped = false;
+    /// Ready with `true` once a request has begun. The line that some clients send after a body
+    /// (RFC 9112, section 2.2) begins none.
+    fn poll_first_byte(
+        &mut self,
+        cx: &mut Context<'_>,
+        max: usize,
+        start: &mut HeadStart,
+    ) -> Poll<bool> {
         loop {
-            if !skipped && self.recv.bytes().starts_with(b"\r\n") {
+            if !start.skipped_line && self.recv.bytes().starts_with(b"\r\n") {
                 self.recv.consume(2);
-                skipped = true;
-                scan = HeadScan::default();
+                start.skipped_line = true;
             }
-            let end = match scan.end(self.recv.bytes()) {
+            let begins = match self.recv.bytes() {
+                [] => false,
+                [b'\r'] => start.skipped_line,
+                _ => true,
+            };
+            if begins {
+                return Poll::Ready(true);
+            }
+            match ready!(self.recv.poll_fill(&mut self.io, cx, max)) {
+                Ok(Fill::Read) => {}
+                _ => return Poll::Ready(false),
+            }
+        }
+    }
+
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        max: usize,
+        start: &mut HeadStart,
+    ) -> Poll<Result<(), NoHead>> {
+        let refused = |error| Poll::Ready(Err(NoHead::Refused(head_rejection(error))));
+        loop {
+            let end = match start.scan.end(self.recv.bytes()) {
                 Ok(end) => end,
                 Err(error) => return refused(error),
             };
@@ -219,14 +255,15 @@ impl Http1 {
                     }
                     self.recv.consume(end);
                     self.body = Body::new(self.head.framing, self.max_trailers);
+                    self.trailers.clear();
                     return Poll::Ready(Ok(()));
                 }
                 None if self.recv.len() >= max => return refused(HeadError::TooLarge),
                 None => {}
             }
             match ready!(self.recv.poll_fill(&mut self.io, cx, max)) {
-                Ok(0) | Err(_) => return Poll::Ready(Err(NoHead::Broken)),
-                Ok(_) => {}
+                Ok(Fill::Read) => {}
+                _ => return Poll::Ready(Err(NoHead::Broken)),
             }
         }
     }
@@ -260,12 +297,12 @@ impl Http1 {
             .await;
             let mut dropped = 0;
             while dropped < LINGER_BYTES {
+                dropped += self.recv.len();
                 self.recv.consume(self.recv.len());
                 let fill =
                     std::future::poll_fn(|cx| self.recv.poll_fill(&mut self.io, cx, STREAMING));
-                match fill.await {
-                    Ok(0) | Err(_) => return,
-                    Ok(count) => dropped += count,
+                if !matches!(fill.await, Ok(Fill::Read)) {
+                    return;
                 }
             }
         };
@@ -278,15 +315,9 @@ impl Http1 {
     async fn abort(&mut self, deadline: &mut Deadline) {
         let flush = std::future::poll_fn(|cx| self.send.poll_flush(&mut self.io, cx));
         let _ = deadline.run(Instant::now() + LINGER, flush).await;
-    }
-
-    async fn close(&mut self, deadline: &mut Deadline) {
-        let io = &mut self.io;
-        let shutdown = std::future::poll_fn(|cx| {
-            tokio::io::AsyncWrite::poll_shutdown(std::pin::Pin::new(&mut *io), cx)
-        });
-        // The answer is out; a peer that takes no goodbye gets none.
-        let _ = deadline.run(Instant::now() + LINGER, shutdown).await;
+        if self.send.ends_with_connection() {
+            self.io.reset_on_close();
+        }
     }
 
     /// The status line and the fields that every answer has.
@@ -298,6 +329,7 @@ impl Http1 {
     }
 
     fn write_end(&mut self) {
+        self.keep_alive &= !self.worker.is_draining();
         let request_id = self.request_id;
         let out = self.send.head();
         write_field(out, b"X-Request-Id", request_id.as_str().as_bytes());
@@ -344,18 +376,18 @@ impl Client for Http1 {
             match self.body.step(self.recv.bytes(), self.recv.eof()).map_err(ClientError::Body)? {
                 BodyStep::Data(count) => break count,
                 BodyStep::Skip(count) => self.recv.consume(count),
-                BodyStep::End => {
-                    self.trailers.clear();
-                    return Poll::Ready(Ok(Incoming::End(&self.trailers)));
-                }
+                BodyStep::End => return Poll::Ready(Ok(Incoming::End(&self.trailers))),
                 BodyStep::Trailers(count) => {
                     read_trailers(&self.recv.bytes()[..count], &mut self.trailers)?;
                     self.recv.consume(count);
                     return Poll::Ready(Ok(Incoming::End(&self.trailers)));
                 }
                 BodyStep::Need => {
-                    ready!(self.recv.poll_fill(&mut self.io, cx, STREAMING))
+                    let fill = ready!(self.recv.poll_fill(&mut self.io, cx, STREAMING))
                         .map_err(|_| ClientError::Gone)?;
+                    if fill == Fill::Full {
+                        return Poll::Ready(Err(ClientError::Body(BodyError::ChunkTooLarge)));
+                    }
                 }
             }
         };
@@ -372,8 +404,8 @@ impl Client for Http1 {
         while self.recv.len() < STREAMING {
             match self.recv.poll_fill(&mut self.io, cx, STREAMING) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
-                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Ok(Fill::Read)) => {}
+                Poll::Ready(_) => return Poll::Ready(()),
             }
         }
         Poll::Pending
@@ -459,7 +491,7 @@ fn write_declared_length(out: &mut Vec<u8>, head: &ResponseHead, method: &Method
 }
 
 fn read_trailers(bytes: &[u8], trailers: &mut Fields) -> Result<(), ClientError> {
-    let malformed = |_| ClientError::Body(crate::http1::BodyError::Chunk);
+    let malformed = |_| ClientError::Body(BodyError::Chunk);
     let mut all = Fields::default();
     parse_trailers(bytes, &mut all).map_err(malformed)?;
     trailers.clear();

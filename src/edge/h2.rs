@@ -1,9 +1,10 @@
 //! HTTP/2 from the client, on the `h2` crate.
 //!
 //! One task drives a connection, one each stream. Bounds: 100 streams, windows of 64 KiB a stream
-//! and 256 KiB a connection, 64 KiB of unsent data a stream; a client that keeps resetting streams
+//! and 256 KiB a connection, 32 KiB of unsent data a stream; a client that keeps resetting streams
 //! that are being worked on is sent away.
 
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,12 +20,12 @@ use tokio::time::Instant;
 use super::h2_tunnel::H2Tunnel;
 use super::handle::{Downstream, Finish, handle};
 use super::headers::{is_trailer, response_fields};
-use super::respond::{self, Answer};
+use super::respond::Answer;
 use super::worker::Worker;
 use crate::http1::BodyError;
 use crate::http1::fields::{Fields, Known};
 use crate::http1::framing::{self, Framing};
-use crate::http1::head::{RequestHead, ResponseHead, Version};
+use crate::http1::head::{MAX_FIELDS, RequestHead, ResponseHead, Version};
 use crate::net::deadline::Deadline;
 use crate::net::io::Io;
 use crate::pipeline::ConnectionFacts;
@@ -36,7 +37,7 @@ use crate::upstream::connection::Incoming;
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
 const MAX_STREAMS: u32 = 100;
-const SEND_BUFFER: usize = 64 * 1024;
+const SEND_BUFFER: usize = 32 * 1024;
 /// Streams that a client may reset while they are being worked on, over the life of a connection,
 /// beyond a tenth of all its streams.
 const RESETS: u32 = 200;
@@ -66,95 +67,121 @@ pub async fn serve(
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER)
         .enable_connect_protocol();
-    let Ok(Ok(mut connection)) = deadline.run(first, builder.handshake::<_, Bytes>(io)).await
-    else {
+    let Ok(Ok(connection)) = deadline.run(first, builder.handshake::<_, Bytes>(io)).await else {
         return;
     };
-    let streams = Arc::new(Streams::default());
-    let mut idle_since = Instant::now();
-    let mut said_goodbye = false;
-    loop {
-        let next = std::future::poll_fn(|cx| {
-            if worker.is_draining() && !said_goodbye {
-                said_goodbye = true;
-                // The next poll of the connection sends it.
-                connection.graceful_shutdown();
-            }
-            poll_next(&mut connection, &worker, &streams, &mut idle_since, &mut deadline, cx)
-        });
-        let Next::Stream(request, respond) = next.await else { break };
+    let mut session = Session {
+        connection,
+        worker,
+        streams: Arc::new(Streams::default()),
+        deadline,
+        idle_since: Instant::now(),
+        goodbye: None,
+    };
+    while let Some((request, respond)) = poll_fn(|cx| session.poll_next(cx)).await {
+        let streams = Arc::clone(&session.streams);
         let total = streams.total.fetch_add(1, Ordering::Relaxed);
         if streams.reset.load(Ordering::Relaxed) > RESETS + total / 10 {
-            connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+            session.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
             break;
         }
-        streams.open.fetch_add(1, Ordering::Relaxed);
-        let (worker, facts, streams) =
-            (Arc::clone(&worker), Arc::clone(&facts), Arc::clone(&streams));
-        tokio::spawn(async move {
-            stream(&worker, &facts, &streams, request, respond).await;
-            streams.open.fetch_sub(1, Ordering::Relaxed);
-        });
+        let open = OpenStream::new(streams);
+        let (worker, facts) = (Arc::clone(&session.worker), Arc::clone(&facts));
+        tokio::spawn(async move { stream(&worker, &facts, open, request, respond).await });
     }
     // Lets GOAWAY out; a peer that does not read it is not waited for.
-    let close = std::future::poll_fn(|cx| connection.poll_closed(cx));
+    let Session { mut connection, mut deadline, .. } = session;
+    let close = poll_fn(|cx| connection.poll_closed(cx));
     let _ = deadline.run(Instant::now() + limits.body_timeout, close).await;
 }
 
-enum Next {
-    Stream(Box<Request<RecvStream>>, SendResponse<Bytes>),
-    End,
+/// One connection.
+struct Session {
+    connection: Connection<Io, Bytes>,
+    worker: Arc<Worker>,
+    streams: Arc<Streams>,
+    deadline: Deadline,
+    idle_since: Instant,
+    /// When the client was told that this connection takes no new streams.
+    goodbye: Option<Instant>,
 }
 
-fn poll_next(
-    connection: &mut Connection<Io, Bytes>,
-    worker: &Worker,
-    streams: &Streams,
-    idle_since: &mut Instant,
-    deadline: &mut Deadline,
-    cx: &mut Context<'_>,
-) -> Poll<Next> {
-    match connection.poll_accept(cx) {
-        Poll::Ready(Some(Ok((request, respond)))) => {
-            return Poll::Ready(Next::Stream(Box::new(request), respond));
+type Accepted = (Box<Request<RecvStream>>, SendResponse<Bytes>);
+
+impl Session {
+    /// The next stream; none once the connection has ended or should.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Accepted>> {
+        loop {
+            match self.connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    return Poll::Ready(Some((Box::new(request), respond)));
+                }
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(None),
+                Poll::Pending => {}
+            }
+            let limits = self.worker.limits();
+            let is_busy = self.streams.open.load(Ordering::Relaxed) > 0;
+            if is_busy {
+                self.idle_since = Instant::now();
+            }
+            if self.goodbye.is_none() && self.worker.is_draining() {
+                self.say_goodbye();
+                continue;
+            }
+            // Streams that the client opened before it read our goodbye are still served.
+            let until = match self.goodbye {
+                Some(said) => self.idle_since.max(said) + limits.body_timeout,
+                None => self.idle_since + limits.idle_timeout,
+            };
+            // On a busy connection it never fires; it only makes us look whether we drain.
+            if self.deadline.poll(cx, Some(until)).is_pending() || is_busy {
+                return Poll::Pending;
+            }
+            if self.goodbye.is_some() {
+                return Poll::Ready(None);
+            }
+            self.say_goodbye();
         }
-        Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Next::End),
-        Poll::Pending => {}
     }
-    if streams.open.load(Ordering::Relaxed) > 0 {
-        *idle_since = Instant::now();
-        // The timer only looks whether the server is draining.
-        let _ = deadline.poll(cx, Some(*idle_since + worker.limits().idle_timeout));
-        return Poll::Pending;
+
+    /// The next poll of the connection sends it.
+    fn say_goodbye(&mut self) {
+        self.connection.graceful_shutdown();
+        self.goodbye = Some(Instant::now());
     }
-    if deadline.poll(cx, Some(*idle_since + worker.limits().idle_timeout)).is_ready() {
-        connection.graceful_shutdown();
-        return Poll::Ready(Next::End);
+}
+
+/// Counts as an open stream of its connection while it lives: a WebSocket keeps its connection.
+#[derive(Debug)]
+struct OpenStream(Arc<Streams>);
+
+impl OpenStream {
+    fn new(streams: Arc<Streams>) -> Self {
+        streams.open.fetch_add(1, Ordering::Relaxed);
+        Self(streams)
     }
-    Poll::Pending
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 async fn stream(
     worker: &Arc<Worker>,
     facts: &ConnectionFacts,
-    streams: &Streams,
+    open: OpenStream,
     request: Box<Request<RecvStream>>,
     respond: SendResponse<Bytes>,
 ) {
     let mut deadline = Deadline::default();
-    let (mut client, sound) = Http2::new(*request, respond);
-    if let Err(rejection) = sound {
-        let request_id = RequestId::new(worker.random());
-        client.begin(request_id);
-        // A stream that is gone needs no answer.
-        let _ = client.answer(&respond::problem(&rejection, request_id.as_str()));
-        return;
-    }
+    let mut client = Http2::new(*request, respond);
     match handle(worker, facts, &mut client, &mut deadline).await {
         Finish::Answered { .. } => {}
         Finish::Abort => {
             if client.was_reset() {
-                streams.reset.fetch_add(1, Ordering::Relaxed);
+                open.0.reset.fetch_add(1, Ordering::Relaxed);
             }
             client.abort();
         }
@@ -164,11 +191,11 @@ async fn stream(
                 let upstream = *upstream;
                 let rest = upstream.recv.into_rest();
                 drop(deadline);
-                worker.spawn_tunnel(Box::pin(H2Tunnel::new(
-                    (recv, send, chunk),
-                    (upstream.io, rest),
-                    log,
-                )));
+                let tunnel = H2Tunnel::new((recv, send, chunk), (upstream.io, rest), log);
+                worker.spawn_tunnel(Box::pin(async move {
+                    tunnel.await;
+                    drop(open);
+                }));
             }
         }
     }
@@ -187,13 +214,11 @@ struct Http2 {
     owed: Option<u64>,
     ended: bool,
     request_id: RequestId,
+    refusal: Option<Rejection>,
 }
 
 impl Http2 {
-    fn new(
-        request: Request<RecvStream>,
-        respond: SendResponse<Bytes>,
-    ) -> (Self, Result<(), Rejection>) {
+    fn new(request: Request<RecvStream>, respond: SendResponse<Bytes>) -> Self {
         let (parts, recv) = request.into_parts();
         let protocol = parts.extensions.get::<h2::ext::Protocol>();
         let mut head = RequestHead {
@@ -219,7 +244,7 @@ impl Http2 {
                 Err(Rejection::new(Code::RequestMalformed, "white space around a field value"))
             }
             Err(_) => Err(Rejection::new(Code::FramingAmbiguous, "content-length is odd")),
-            Ok(_) if head.fields.len() > crate::http1::head::MAX_FIELDS => {
+            Ok(_) if field_count(&head.fields) > MAX_FIELDS => {
                 Err(Rejection::new(Code::HeadersTooLarge, "too many header fields"))
             }
             Ok(_) => Ok(()),
@@ -229,7 +254,7 @@ impl Http2 {
             _ if head.protocol.is_some() || recv.is_end_stream() => Framing::Empty,
             _ => Framing::Chunked,
         };
-        let client = Self {
+        Self {
             head,
             recv,
             chunk: Bytes::new(),
@@ -240,8 +265,8 @@ impl Http2 {
             owed: None,
             ended: false,
             request_id: RequestId::default(),
-        };
-        (client, sound)
+            refusal: sound.err(),
+        }
     }
 
     fn was_reset(&mut self) -> bool {
@@ -273,6 +298,11 @@ impl Http2 {
     }
 }
 
+/// Cookie counts once, however finely a client has cut it.
+fn field_count(fields: &Fields) -> usize {
+    fields.len() - fields.all(Known::Cookie).count().saturating_sub(1)
+}
+
 /// RFC 9113, section 8.2.1: such a value is malformed. On HTTP/1 it would be read without it.
 fn has_outer_space(value: &HeaderValue) -> bool {
     let space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
@@ -289,6 +319,10 @@ fn append(map: &mut HeaderMap, name: &[u8], value: &[u8]) {
 impl Downstream for Http2 {
     fn begin(&mut self, request_id: RequestId) {
         self.request_id = request_id;
+    }
+
+    fn refusal(&self) -> Option<Rejection> {
+        self.refusal.clone()
     }
 
     fn answer(&mut self, answer: &Answer) -> io::Result<()> {

@@ -9,6 +9,7 @@ use bytes::{Buf, Bytes};
 use h2::{Reason, RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::http1::scratch;
 use crate::net::io::Io;
 use crate::telemetry::access_log::StreamLog;
 
@@ -112,16 +113,20 @@ impl H2Tunnel {
             if self.down_ended {
                 return Poll::Ready(Ok(()));
             }
-            let mut scratch = [0; READ];
-            let mut buffer = ReadBuf::new(&mut scratch);
-            if Pin::new(&mut self.upstream).poll_read(cx, &mut buffer)?.is_pending() {
+            let upstream = Pin::new(&mut self.upstream);
+            let read = scratch::with(|scratch| {
+                let mut buffer = ReadBuf::new(&mut scratch[..READ]);
+                let read = upstream.poll_read(cx, &mut buffer)?;
+                Ok::<_, io::Error>(read.map(|()| Bytes::copy_from_slice(buffer.filled())))
+            })?;
+            let Poll::Ready(data) = read else {
                 // Nothing to send: hear of a reset all the same.
                 return match self.send.poll_reset(cx) {
                     Poll::Ready(_) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
                     Poll::Pending => Poll::Pending,
                 };
-            }
-            self.down = Bytes::copy_from_slice(buffer.filled());
+            };
+            self.down = data;
             if self.down.is_empty() {
                 self.down_ended = true;
                 self.send.send_data(Bytes::new(), true).map_err(io::Error::other)?;

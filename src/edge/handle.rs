@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
 use tokio::time::Instant;
@@ -23,10 +24,18 @@ use crate::upstream::connection::Connection;
 use crate::upstream::exchange::{Tally, Upgrade};
 use crate::upstream::forward::{Outcome, Plan, forward, websocket_accept};
 
+/// Bytes of a path in the access log.
+const MAX_PATH: usize = 2048;
+
 /// A client that can also be answered by us.
 pub trait Downstream: Client {
     /// Names the request; every answer carries the name.
     fn begin(&mut self, request_id: RequestId);
+
+    /// Why the request cannot be served, whatever it asks for.
+    fn refusal(&self) -> Option<Rejection> {
+        None
+    }
 
     /// Buffers a complete answer of ours.
     fn answer(&mut self, answer: &Answer) -> io::Result<()>;
@@ -55,7 +64,7 @@ struct Prepare {
     framing: Framing,
     upgrade: Upgrade,
     repeatable: bool,
-    expects_continue: bool,
+    gates_first_chunk: bool,
     limits: Limits,
 }
 
@@ -69,12 +78,12 @@ pub async fn handle<C: Downstream>(
     let started = Instant::now();
     let request_id = request_id(worker, connection, client.request());
     client.begin(request_id);
-    let (prepared, mut record) = prepare(worker, connection, client.request(), &request_id);
+    let (prepared, mut record) = prepare(worker, connection, client, &request_id);
     let mut tally = Tally::default();
     let mut finish = match prepared {
         Prepared::Answer(answer) => {
             tally.status = Some(answer.status);
-            answered(client, deadline, &answer).await
+            answered(client, deadline, worker.limits().body_timeout, &answer).await
         }
         Prepared::Forward(prepare) => {
             pass(worker, client, deadline, &prepare, &request_id, record.as_deref_mut(), &mut tally)
@@ -107,7 +116,7 @@ async fn pass<C: Downstream>(
         framing: prepare.framing,
         upgrade: prepare.upgrade.clone(),
         repeatable: prepare.repeatable,
-        expects_continue: prepare.expects_continue,
+        gates_first_chunk: prepare.gates_first_chunk,
     };
     match forward(client, &plan, &worker.fleet, &prepare.limits, deadline, tally).await {
         Outcome::Complete { whole_request } => Finish::Answered { whole_request },
@@ -118,7 +127,7 @@ async fn pass<C: Downstream>(
             }
             let answer = respond::problem(&rejection, request_id.as_str());
             tally.status = Some(answer.status);
-            match answered(client, deadline, &answer).await {
+            match answered(client, deadline, prepare.limits.body_timeout, &answer).await {
                 // The request's body was not read to its end, whatever the client believes.
                 Finish::Answered { .. } => {
                     Finish::Answered { whole_request: prepare.framing == Framing::Empty }
@@ -146,12 +155,13 @@ async fn pass<C: Downstream>(
 async fn answered<C: Downstream>(
     client: &mut C,
     deadline: &mut Deadline,
+    patience: Duration,
     answer: &Answer,
 ) -> Finish {
     if client.answer(answer).is_err() {
         return Finish::Abort;
     }
-    let at = Instant::now() + Limits::default().body_timeout;
+    let at = Instant::now() + patience;
     match deadline.run(at, std::future::poll_fn(|cx| client.poll_flush(cx))).await {
         Ok(Ok(())) => Finish::Answered { whole_request: false },
         _ => Finish::Abort,
@@ -166,11 +176,15 @@ fn request_id(worker: &Worker, connection: &ConnectionFacts, head: &RequestHead)
 fn prepare(
     worker: &Worker,
     connection: &ConnectionFacts,
-    head: &RequestHead,
+    client: &impl Downstream,
     request_id: &RequestId,
 ) -> (Prepared, Option<Box<Record>>) {
     let snapshot = worker.snapshot.load();
-    let admission = admit(&snapshot, connection, head);
+    let head = client.request();
+    let admission = match client.refusal() {
+        None => admit(&snapshot, connection, head),
+        Some(refusal) => Admission { address: None, owner: None, verdict: Err(refusal) },
+    };
     let mut record =
         worker.log.is_on().then(|| Box::new(record(connection, head, &admission, request_id)));
     let prepared = match (&admission.verdict, &admission.owner, &admission.address) {
@@ -203,8 +217,9 @@ fn prepare(
                 framing,
                 upgrade,
                 repeatable: is_repeatable(head, framing),
-                expects_continue: head.fields.get(Known::Expect).is_some()
-                    && head.version == Version::Http11,
+                gates_first_chunk: framing == Framing::Chunked
+                    && head.version == Version::Http11
+                    && head.fields.get(Known::Expect).is_none(),
                 limits: snapshot.server.limits,
             }))
         }
@@ -239,11 +254,11 @@ fn record(
     let owner = admission.owner.as_ref();
     let address = admission.address.as_ref();
     Record {
-        method: head.method.clone(),
+        method: logged_method(&head.method),
         scheme: connection.scheme.as_str(),
         protocol: head.version.as_str(),
         host: address.map(|address| address.host.name.to_string()),
-        path: address.map(|address| address.path.to_string()),
+        path: address.map(|address| cut(&address.path)),
         tenant: owner.map(|owner| Arc::clone(owner.tenant())),
         persona: owner.map(|owner| Arc::clone(owner.name())),
         device: owner.and_then(|owner| match owner {
@@ -255,5 +270,18 @@ fn record(
         client: headers::client_address(connection, &head.fields),
         request_id: *request_id,
         ..Record::default()
+    }
+}
+
+/// The path as it is logged: a longer one is cut before it waits in the log's queue.
+fn cut(path: &str) -> String {
+    path[..path.floor_char_boundary(MAX_PATH)].to_owned()
+}
+
+/// OpenTelemetry's word for a method that is no method.
+fn logged_method(method: &Method) -> Method {
+    match method.as_str() {
+        name if name.len() <= 32 => method.clone(),
+        _ => Method::from_bytes(b"_OTHER").unwrap_or_default(),
     }
 }

@@ -77,14 +77,14 @@ fn passes_upstream(field: &Field<'_>, head: &RequestHead, trusted: bool) -> bool
         | Known::XForwardedProto
         | Known::Forwarded
         | Known::XRequestId => true,
-        Known::XForwardedPort | Known::XRealIp => !trusted,
+        Known::XForwardedPort | Known::XForwardedOther | Known::XRealIp => !trusted,
         Known::Cookie => head.version == Version::Http2,
         Known::Expect => head.version == Version::Http10,
         Known::SecWebSocketKey => head.version == Version::Http2,
         known => known.is_hop_by_hop(),
     };
-    let is_nominated = head.connection.nominates && nominated(&head.fields, field.name);
-    !set_by_us && !is_nominated
+    let is_nominated = || head.connection.nominates && nominated(&head.fields, field.name);
+    !set_by_us && !is_nominated()
 }
 
 /// HTTP/2 lets a client split Cookie for compression; HTTP/1 has one (RFC 9113, section 8.2.3).
@@ -159,8 +159,8 @@ pub fn response_fields(head: &ResponseHead) -> impl Iterator<Item = Field<'_>> {
     head.fields.iter().filter(|field| {
         let dropped = field.known.is_hop_by_hop()
             || matches!(field.known, Known::ContentLength | Known::XRequestId | Known::Identity);
-        let is_nominated = head.connection.nominates && nominated(&head.fields, field.name);
-        !dropped && !is_nominated
+        let is_nominated = || head.connection.nominates && nominated(&head.fields, field.name);
+        !dropped && !is_nominated()
     })
 }
 
@@ -169,22 +169,31 @@ pub fn is_trailer(known: Known) -> bool {
     !known.is_hop_by_hop()
         && !matches!(
             known,
-            Known::Host
+            Known::Authorization
+                | Known::ContentEncoding
                 | Known::ContentLength
+                | Known::ContentType
                 | Known::Cookie
-                | Known::SetCookie
-                | Known::Expect
-                | Known::Identity
                 | Known::Disguised
+                | Known::Expect
                 | Known::Forwarded
+                | Known::Host
+                | Known::Identity
+                | Known::Location
+                | Known::Origin
+                | Known::Proxy
+                | Known::SecWebSocketAccept
+                | Known::SecWebSocketKey
+                | Known::SecWebSocketVersion
+                | Known::SetCookie
+                | Known::Trailer
                 | Known::XForwardedFor
                 | Known::XForwardedHost
-                | Known::XForwardedProto
+                | Known::XForwardedOther
                 | Known::XForwardedPort
+                | Known::XForwardedProto
                 | Known::XRealIp
                 | Known::XRequestId
-                | Known::ContentType
-                | Known::Trailer
         )
 }
 

@@ -1,11 +1,10 @@
 //! Bytes both ways after a WebSocket handshake.
 //!
-//! The future is small and owns no read buffers: all tunnels of a worker read through one scratch
-//! buffer, because a read is always followed by its write before anything else happens. Only what
+//! The future is small and owns no read buffers: all tunnels of a worker read through the thread's
+//! scratch buffer, because a read is always followed by its write before anything else happens. Only what
 //! the other side did not take is kept. Each direction closes on its own (half-close). There is no
 //! timeout: an open stream is never cut for being silent; dead peers are found by TCP keep-alive.
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -13,16 +12,12 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::http1::scratch;
 use crate::net::io::Io;
 use crate::telemetry::access_log::StreamLog;
 
-const SCRATCH: usize = 64 * 1024;
 /// Reads of one direction before the other has its turn.
 const TURNS: usize = 8;
-
-thread_local! {
-    static SCRATCH_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
-}
 
 /// One direction.
 #[derive(Debug)]
@@ -107,7 +102,7 @@ impl Flow {
         to: &mut Io,
         cx: &mut Context<'_>,
     ) -> io::Result<Poll<()>> {
-        SCRATCH_BUFFER.with_borrow_mut(|scratch| {
+        scratch::with(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
             if Pin::new(from).poll_read(cx, &mut buffer)?.is_pending() {
                 return Ok(Poll::Pending);

@@ -32,6 +32,8 @@ pub struct Shared {
     pub tls: Arc<rustls::ServerConfig>,
     pub log: LogHandle,
     connections: AtomicUsize,
+    /// As many connections as the process has descriptors for, two each.
+    most_connections: usize,
     room: Notify,
     draining: AtomicBool,
     stop_accepting: Notify,
@@ -49,6 +51,7 @@ impl Shared {
             tls,
             log,
             connections: AtomicUsize::new(0),
+            most_connections: affordable_connections(),
             room: Notify::new(),
             draining: AtomicBool::new(false),
             stop_accepting: Notify::new(),
@@ -59,6 +62,11 @@ impl Shared {
     /// Client connections and tunnels that are open.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Acquire)
+    }
+
+    /// How many client connections may be open: what is configured, or what descriptors allow.
+    pub fn allowed_connections(&self) -> usize {
+        self.snapshot.load().server.limits.connections.min(self.most_connections)
     }
 
     /// Closes the listeners; connections end after the answer they are in.
@@ -126,7 +134,7 @@ impl Worker {
             Ok(runtime) => runtime,
             Err(error) => return ready(Err(error)),
         };
-        runtime.block_on(async move {
+        runtime.block_on(async {
             let worker = Arc::new(self);
             let stop = worker.stop.notified();
             let mut stop = std::pin::pin!(stop);
@@ -148,7 +156,20 @@ impl Worker {
                 }
             }
         });
+        // A name that is still being resolved is not waited for.
+        runtime.shutdown_background();
     }
+}
+
+/// Descriptors for listeners, logs, idle upstream connections.
+const RESERVED: u64 = 64;
+
+/// A client connection needs a second descriptor, to its upstream. Without this bound a crowd of
+/// idle strangers would leave none for the upstreams of those who are being served.
+fn affordable_connections() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = limit.unwrap_or(u64::MAX);
+    usize::try_from(limit.saturating_sub(RESERVED) / 2).unwrap_or(usize::MAX).max(1)
 }
 
 async fn accept_all(worker: Arc<Worker>, listener: TcpListener, scheme: Scheme) {
@@ -157,7 +178,7 @@ async fn accept_all(worker: Arc<Worker>, listener: TcpListener, scheme: Scheme) 
     stop.as_mut().enable();
     loop {
         // At the limit new connections wait in the kernel's queue, as they would for a busy peer.
-        while worker.connections() >= worker.limits().connections && !worker.is_draining() {
+        while worker.connections() >= worker.allowed_connections() && !worker.is_draining() {
             let _ = tokio::time::timeout(ACCEPT_PAUSE, worker.room.notified()).await;
         }
         if worker.is_draining() {

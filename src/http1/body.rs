@@ -3,6 +3,7 @@
 use super::BodyError;
 use super::chunk::{self, Decoder};
 use super::framing::Framing;
+use super::recv::STREAMING;
 
 /// Where we are in a message body.
 #[derive(Debug, Clone)]
@@ -31,7 +32,9 @@ pub enum BodyStep {
 }
 
 impl Body {
+    /// Trailers are bounded by `max_trailers` and by half a receiving buffer.
     pub fn new(framing: Framing, max_trailers: usize) -> Self {
+        let max_trailers = max_trailers.min(STREAMING / 2);
         match framing {
             Framing::Empty | Framing::Length(0) => Body::Done,
             Framing::Length(length) => Body::Length(length),

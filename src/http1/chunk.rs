@@ -1,9 +1,12 @@
 //! The chunked coding (RFC 9112, section 7.1), read strictly and incrementally.
 //!
 //! Refused, because readers differ: white space around a size, sizes of more than 15 digits, a
-//! bare LF anywhere, control characters in an extension. Extensions are read and dropped.
+//! bare LF anywhere, control characters in an extension, a trailer section that is not lines of
+//! fields. Extensions are read and dropped.
 
 use super::BodyError;
+use super::fields::Fields;
+use super::head::parse_trailers;
 
 /// Bytes of one chunk header line.
 const MAX_LINE: usize = 512;
@@ -142,6 +145,10 @@ impl Decoder {
         if length > self.max_trailers.max(2) {
             return Err(BodyError::ChunkTooLarge);
         }
+        // Before the body counts as complete: where it ends is in doubt with a malformed section.
+        if length > 2 && parse_trailers(&bytes[..length], &mut Fields::default()).is_err() {
+            return Err(BodyError::Chunk);
+        }
         self.state = State::Done;
         Ok(Step::Trailers(length))
     }
@@ -227,6 +234,9 @@ mod tests {
             "5;\x01\r\nhello\r\n",
             "5;a\rb\r\nhello\r\n",
             "5\r\rhello",
+            "0\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            "0\r\nX: y\n\r\n\r\n",
+            "0\r\nX: y\r\n z\r\n\r\n",
         ] {
             for piece in 1..=wire.len() {
                 assert!(decode(wire.as_bytes(), piece).is_err(), "{wire:?} in {piece}");

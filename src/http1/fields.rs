@@ -6,7 +6,9 @@
 /// Names that some stage treats specially.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Known {
+    Authorization,
     Connection,
+    ContentEncoding,
     ContentLength,
     ContentType,
     Cookie,
@@ -35,11 +37,13 @@ pub enum Known {
     XForwardedHost,
     XForwardedPort,
     XForwardedProto,
+    /// `X-Forwarded-` and something else: Prefix, Ssl, User and their like.
+    XForwardedOther,
     XRealIp,
     XRequestId,
     /// `X-Vestibule-*`: only we may say these.
     Identity,
-    /// A name that some servers would read as one of the above (`_` for `-`).
+    /// A name that some servers would read as one of the above: what CGI turns into `_` for `-`.
     Disguised,
     Other,
 }
@@ -47,7 +51,7 @@ pub enum Known {
 impl Known {
     /// The class of a field name, in any case.
     pub fn classify(name: &[u8]) -> Known {
-        if name.contains(&b'_') {
+        if !name.iter().all(|&byte| byte.is_ascii_alphanumeric() || byte == b'-') {
             return Self::classify_disguised(name);
         }
         Self::classify_plain(name)
@@ -57,12 +61,14 @@ impl Known {
         let mut plain = [0_u8; 32];
         let Some(plain) = plain.get_mut(..name.len()) else {
             return match name.get(..IDENTITY_PREFIX.len()) {
-                Some(prefix) if same_but_for_underscores(prefix) => Known::Disguised,
+                Some(prefix) if same_but_for_separators(prefix, IDENTITY_PREFIX) => {
+                    Known::Disguised
+                }
                 _ => Known::Other,
             };
         };
         for (to, from) in plain.iter_mut().zip(name) {
-            *to = if *from == b'_' { b'-' } else { *from };
+            *to = if from.is_ascii_alphanumeric() { *from } else { b'-' };
         }
         match Self::classify_plain(plain) {
             Known::Other => Known::Other,
@@ -87,7 +93,9 @@ impl Known {
             12 => &[("content-type", ContentType), ("x-request-id", XRequestId)],
             14 => &[("content-length", ContentLength), ("http2-settings", Http2Settings)],
             15 => &[("x-forwarded-for", XForwardedFor)],
+            13 => &[("authorization", Authorization)],
             16 => &[
+                ("content-encoding", ContentEncoding),
                 ("x-forwarded-host", XForwardedHost),
                 ("x-forwarded-port", XForwardedPort),
                 ("proxy-connection", ProxyConnection),
@@ -108,9 +116,15 @@ impl Known {
                 return *known;
             }
         }
-        match name.get(..IDENTITY_PREFIX.len()) {
-            Some(prefix) if prefix.eq_ignore_ascii_case(IDENTITY_PREFIX) => Identity,
-            _ => Other,
+        let begins = |prefix: &[u8]| {
+            name.get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix))
+        };
+        if begins(IDENTITY_PREFIX) {
+            Identity
+        } else if begins(b"x-forwarded-") {
+            XForwardedOther
+        } else {
+            Other
         }
     }
 
@@ -133,9 +147,9 @@ impl Known {
 
 const IDENTITY_PREFIX: &[u8] = b"x-vestibule-";
 
-fn same_but_for_underscores(prefix: &[u8]) -> bool {
-    prefix.iter().zip(IDENTITY_PREFIX).all(|(byte, expected)| {
-        byte.eq_ignore_ascii_case(expected) || (*byte == b'_' && *expected == b'-')
+fn same_but_for_separators(prefix: &[u8], expected: &[u8]) -> bool {
+    prefix.iter().zip(expected).all(|(byte, expected)| {
+        byte.eq_ignore_ascii_case(expected) || (*expected == b'-' && !byte.is_ascii_alphanumeric())
     })
 }
 
@@ -175,6 +189,11 @@ impl Fields {
 
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()
+    }
+
+    /// Bytes that the names and values have room for.
+    pub fn capacity(&self) -> usize {
+        self.raw.capacity()
     }
 
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
@@ -255,6 +274,8 @@ mod tests {
             ("X_Vestibule-anything-at-all-however-long-it-may-be", Known::Disguised),
             ("X-Vestibule_User-Id", Known::Identity),
             ("X-Forwarded_For", Known::Disguised),
+            ("x.vestibule.user.id", Known::Disguised),
+            ("X-Forwarded-User", Known::XForwardedOther),
             ("x-custom_header", Known::Other),
             ("x-custom", Known::Other),
             ("x-vestibul", Known::Other),

@@ -15,6 +15,11 @@ use super::framing::{self, Framing};
 /// Most fields in one head or trailer section.
 pub const MAX_FIELDS: usize = 128;
 
+/// Most fields that a Connection field may nominate; each is compared with every field.
+const MAX_NOMINATIONS: usize = 16;
+/// Capacity that a head keeps between the messages of a connection.
+const KEPT: usize = 4 * 1024;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
     Http10,
@@ -152,9 +157,18 @@ impl RequestHead {
         Ok(())
     }
 
-    /// Whether the client wants the connection to stay open.
+    /// Gives memory back that only an unusually large head needed.
+    pub fn rest(&mut self) {
+        if self.fields.capacity() > KEPT || self.target.capacity() > KEPT {
+            *self = Self::default();
+        }
+    }
+
+    /// Whether another request may follow on this connection.
     pub fn keeps_alive(&self) -> bool {
         match self.version {
+            // What follows may be a tunnel's bytes, sent before its refusal was read.
+            _ if self.method == Method::CONNECT => false,
             Version::Http10 => self.connection.keep_alive && !self.connection.close,
             _ => !self.connection.close,
         }
@@ -244,6 +258,7 @@ fn fill(fields: &mut Fields, lines: &[httparse::Header<'_>]) {
 
 fn connection_options(fields: &Fields) -> Result<ConnectionOptions, HeadError> {
     let mut options = ConnectionOptions::default();
+    let mut nominations = 0;
     for value in fields.all(Known::Connection) {
         for member in list(value) {
             if member.eq_ignore_ascii_case(b"close") {
@@ -261,6 +276,10 @@ fn connection_options(fields: &Fields) -> Result<ConnectionOptions, HeadError> {
                     return Err(HeadError::Connection);
                 }
                 options.nominates = true;
+                nominations += 1;
+                if nominations > MAX_NOMINATIONS {
+                    return Err(HeadError::Connection);
+                }
             }
         }
     }
@@ -285,6 +304,7 @@ mod tests {
         assert_eq!(head.fields.named("accept"), Some(&b"*/*"[..]));
         assert!(head.keeps_alive());
         assert!(!parse("GET / HTTP/1.0\r\nHost: x\r\n\r\n").unwrap().keeps_alive());
+        assert!(!parse("CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap().keeps_alive());
     }
 
     #[test]

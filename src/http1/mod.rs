@@ -10,7 +10,7 @@
 //! - [`framing`]: how long a body is (RFC 9112, section 6), or why that is ambiguous.
 //! - [`chunk`]: the chunked coding, read strictly.
 //! - [`body`]: one decoder over all framings.
-//! - [`recv`], [`send`]: buffers between the codec and a socket, polled by the caller.
+//! - [`recv`], [`send`], [`scratch`]: buffers between the codec and a socket, polled by the caller.
 
 pub mod body;
 pub mod chunk;
@@ -18,6 +18,7 @@ pub mod fields;
 pub mod framing;
 pub mod head;
 pub mod recv;
+pub mod scratch;
 pub mod send;
 
 /// Why a head does not parse. Each variant is one way in which parsers are known to differ.

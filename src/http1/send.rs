@@ -56,20 +56,17 @@ impl Send {
         &mut self.out
     }
 
+    /// Whether the connection's end is what ends the body that was begun.
+    pub fn ends_with_connection(&self) -> bool {
+        self.mode == Mode::UntilClose
+    }
+
     pub fn is_flushed(&self) -> bool {
         self.sent == self.out.len()
     }
 
-    /// Gives memory back between messages.
+    /// Gives the memory back between messages.
     pub fn rest(&mut self) {
-        if self.is_flushed() && self.out.capacity() > COPY {
-            self.out = Vec::new();
-            self.sent = 0;
-        }
-    }
-
-    /// Gives all memory back; for a connection that goes idle for long.
-    pub fn release(&mut self) {
         if self.is_flushed() {
             self.out = Vec::new();
             self.sent = 0;
@@ -86,6 +83,11 @@ impl Send {
     ) -> Poll<io::Result<usize>> {
         if self.out.len() - self.sent > FULL {
             ready!(self.poll_write(io, cx))?;
+        }
+        if self.sent >= COPY {
+            // A reader that lags behind an endless stream must not make this grow.
+            self.out.drain(..self.sent);
+            self.sent = 0;
         }
         let data = match self.mode {
             Mode::Done => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
@@ -203,4 +205,46 @@ pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes everything but what was written last, like a client that is always behind.
+    struct Laggard;
+
+    impl AsyncWrite for Laggard {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            data: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            match data.len().saturating_sub(1000) {
+                0 => Poll::Pending,
+                count => Poll::Ready(Ok(count)),
+            }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_reader_that_is_always_behind_costs_a_bounded_buffer() {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut send = Send::default();
+        send.begin(Framing::Chunked);
+        for _ in 0..2000 {
+            let event = [b'x'; 8000];
+            assert!(matches!(send.poll_data(&mut Laggard, &mut cx, &event), Poll::Ready(Ok(8000))));
+            let _ = send.poll_flush(&mut Laggard, &mut cx);
+        }
+        assert!(send.out.capacity() < 4 * FULL, "{}", send.out.capacity());
+    }
 }

@@ -3,10 +3,29 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
+
+/// A peer that vanished is noticed after this long, on streams that nobody writes to.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// The same for what was written and never acknowledged.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(120);
+
+/// Sets what every connection of ours has: no delay, and an end to peers that have vanished.
+pub fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    Ok(())
+}
 
 #[derive(Debug)]
 pub enum Io {
@@ -14,6 +33,19 @@ pub enum Io {
     Unix(UnixStream),
     Tls(Box<TlsStream<TcpStream>>),
     UnixTls(Box<TlsStream<UnixStream>>),
+}
+
+impl Io {
+    /// Makes closing a TCP connection a reset, which no peer takes for the end of a message.
+    pub fn reset_on_close(&self) {
+        let socket = match self {
+            Io::Tcp(stream) => SockRef::from(stream),
+            Io::Tls(stream) => SockRef::from(stream.get_ref().0),
+            Io::Unix(_) | Io::UnixTls(_) => return,
+        };
+        // Fails only where the connection is gone already.
+        let _ = socket.set_linger(Some(Duration::ZERO));
+    }
 }
 
 macro_rules! each {

@@ -1,6 +1,9 @@
-//! Policy: one file a stage, each pure. A stage takes borrowed facts about a request or an answer
-//! and its own compiled part of the snapshot, and returns a witness, header edits as data, or a
-//! [`crate::rejection::Rejection`]. It opens no socket, reads no clock and draws no random number.
+//! The stages of a decision, one file each.
+//!
+//! A stage takes facts about the request, its part of the snapshot and a clock value, and returns
+//! a witness or a refusal. It must not touch sockets, read a clock or make randomness.
 
 pub mod csp;
+pub mod launch;
+pub mod limits;
 pub mod origin;

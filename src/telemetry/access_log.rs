@@ -27,8 +27,6 @@ use crate::upstream::exchange::Tally;
 const QUEUE: usize = 16 * 1024;
 /// How long the writer gathers after the first record of a batch.
 const GATHER: Duration = Duration::from_millis(50);
-/// A longer path or host is cut.
-const MAX_TEXT: usize = 2048;
 
 /// What is told about one request.
 #[derive(Debug)]
@@ -116,10 +114,10 @@ impl Record {
             line[key] = value;
         };
         if let Some(host) = &self.host {
-            put("host", json!(cut(host)));
+            put("host", json!(host));
         }
         if let Some(path) = &self.path {
-            put("path", json!(cut(path)));
+            put("path", json!(path));
         }
         let labels =
             [("tenant", &self.tenant), ("persona", &self.persona), ("device", &self.device)];
@@ -148,13 +146,6 @@ impl Record {
 
 fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
-}
-
-fn cut(text: &str) -> &str {
-    match text.char_indices().nth(MAX_TEXT) {
-        Some((at, _)) => &text[..at],
-        None => text,
-    }
 }
 
 /// A worker's way to the log.
@@ -187,7 +178,7 @@ impl LogHandle {
         if shared.queue.push(record).is_err() {
             shared.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        if shared.asleep.swap(false, Ordering::AcqRel)
+        if shared.asleep.swap(false, Ordering::SeqCst)
             && let Some(writer) = shared.writer.get()
         {
             writer.unpark();
@@ -271,7 +262,8 @@ fn run(shared: &Shared, mut out: BufWriter<Box<dyn Write + Send>>) {
         if shared.stop.load(Ordering::Acquire) && shared.queue.is_empty() {
             return;
         }
-        shared.asleep.store(true, Ordering::Release);
+        // A swap, so that it is seen before the queue is looked at once more.
+        shared.asleep.swap(true, Ordering::SeqCst);
         if shared.queue.is_empty() && !shared.stop.load(Ordering::Acquire) {
             std::thread::park();
             shared.asleep.store(false, Ordering::Release);

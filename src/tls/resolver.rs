@@ -8,6 +8,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use crate::config::snapshot::Snapshot;
+use crate::config::values::TlsVersion;
 
 /// Reads the live snapshot for each handshake, so that a reload needs no new `ServerConfig` and
 /// session tickets stay valid across it.
@@ -21,11 +22,15 @@ impl ResolvesServerCert for LiveResolver {
     }
 }
 
-/// TLS 1.2 and 1.3, ALPN `h2` and `http/1.1`, stateless tickets.
+/// TLS 1.3, and 1.2 unless the snapshot of the start forbids it, ALPN `h2` and `http/1.1`, stateless tickets.
 pub fn server_config(snapshot: Arc<ArcSwap<Snapshot>>) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let versions: &[_] = match snapshot.load().tls.min_version {
+        TlsVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+        TlsVersion::Tls13 => &[&rustls::version::TLS13],
+    };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .with_protocol_versions(versions)?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(LiveResolver(snapshot)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];

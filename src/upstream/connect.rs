@@ -1,6 +1,6 @@
 //! Opening a connection to a server: TCP, unix socket, and TLS over either.
 
-use std::io;
+use std::io::{ErrorKind, Result};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::connection::Connection;
 use crate::config::snapshot::{Server, ServerAddress};
-use crate::net::io::Io;
+use crate::net::io::{self, Io};
 
 /// Opens a connection within `timeout`, which includes name resolution and the TLS handshake.
-pub async fn connect(server: &Server, timeout: Duration) -> io::Result<Box<Connection>> {
+pub async fn connect(server: &Server, timeout: Duration) -> Result<Box<Connection>> {
     match tokio::time::timeout(timeout, open(server)).await {
         Ok(io) => Ok(Box::new(Connection::new(io?, server.id))),
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        Err(_) => Err(ErrorKind::TimedOut.into()),
     }
 }
 
-async fn open(server: &Server) -> io::Result<Io> {
+async fn open(server: &Server) -> Result<Io> {
     let tcp = match &server.address {
         ServerAddress::Ip(address) => TcpStream::connect(address).await?,
         ServerAddress::Name(name, port) => TcpStream::connect((&**name, *port)).await?,
@@ -35,7 +35,7 @@ async fn open(server: &Server) -> io::Result<Io> {
             });
         }
     };
-    tcp.set_nodelay(true)?;
+    io::tune(&tcp)?;
     Ok(match &server.tls {
         None => Io::Tcp(tcp),
         Some(tls) => {

@@ -13,7 +13,7 @@ use crate::config::snapshot::ServerId;
 use crate::http1::body::{Body, BodyStep};
 use crate::http1::fields::Fields;
 use crate::http1::head::{HeadScan, ResponseHead, parse_trailers};
-use crate::http1::recv::{Recv, STREAMING};
+use crate::http1::recv::{Fill, Recv, STREAMING};
 use crate::http1::send::Send;
 use crate::http1::{BodyError, HeadError};
 use crate::net::io::Io;
@@ -99,9 +99,9 @@ impl Connection {
             }
             let filled = ready!(self.recv.poll_fill(&mut self.io, cx, max));
             match (filled, self.answered) {
-                (Ok(0) | Err(_), false) => return Poll::Ready(Err(UpstreamError::NoAnswer)),
-                (Ok(0) | Err(_), true) => return Poll::Ready(Err(UpstreamError::CutHead)),
-                (Ok(_), _) => self.answered = true,
+                (Ok(Fill::Read), _) => self.answered = true,
+                (_, false) => return Poll::Ready(Err(UpstreamError::NoAnswer)),
+                (_, true) => return Poll::Ready(Err(UpstreamError::CutHead)),
             }
         }
     }
@@ -124,8 +124,11 @@ impl Connection {
                     return Poll::Ready(Ok(Incoming::End(&self.trailers)));
                 }
                 BodyStep::Need => {
-                    ready!(self.recv.poll_fill(&mut self.io, cx, STREAMING))
+                    let fill = ready!(self.recv.poll_fill(&mut self.io, cx, STREAMING))
                         .map_err(UpstreamError::Io)?;
+                    if fill == Fill::Full {
+                        return Poll::Ready(Err(UpstreamError::Body(BodyError::ChunkTooLarge)));
+                    }
                 }
             }
         };

@@ -30,8 +30,9 @@ pub struct Plan<'a> {
     pub upgrade: Upgrade,
     /// Sending the request twice is the same as sending it once, and it has no body.
     pub repeatable: bool,
-    /// The client waits for a 100 before it sends its body.
-    pub expects_continue: bool,
+    /// Nothing is sent before the first piece of a chunked body has proved sound. Not where the
+    /// client itself waits, for a 100.
+    pub gates_first_chunk: bool,
 }
 
 /// What a worker lends to every request.
@@ -65,8 +66,7 @@ pub async fn forward<C: Client>(
     deadline: &mut Deadline,
     tally: &mut Tally,
 ) -> Outcome {
-    if plan.framing == Framing::Chunked
-        && !plan.expects_continue
+    if plan.gates_first_chunk
         && let Err(outcome) = first_chunk(client, limits, deadline).await
     {
         return outcome;

@@ -253,6 +253,43 @@ fn what_follows_a_refused_request_is_never_read_as_one() {
 }
 
 #[test]
+fn what_follows_a_malformed_trailer_section_is_never_read_as_a_request() {
+    let upstream = Upstream::start(|mut conversation| {
+        conversation.read_to_end();
+    });
+    let proxy = Proxy::before(upstream.address);
+    for (host, status) in [("chat.test", 400), ("nobody.test", 404)] {
+        for trailers in [
+            "GET /smuggled HTTP/1.1\r\nHost: chat.test\r\n\r\n",
+            "X\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: chat.test\r\n\r\n",
+            "X: y\n\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: chat.test\r\n\r\n",
+        ] {
+            let mut client = proxy.client();
+            client.send(format!(
+                "POST / HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n{trailers}"
+            ));
+            assert_eq!(client.read_response().unwrap().status, status, "{host} {trailers:?}");
+            assert!(client.is_closed(), "{host} {trailers:?}");
+        }
+    }
+    assert_eq!(upstream.received(), "");
+}
+
+#[test]
+fn what_follows_a_connect_is_never_read_as_a_request() {
+    let upstream = Upstream::ok();
+    let proxy = Proxy::before(upstream.address);
+    let mut client = proxy.client();
+    client.send(
+        "CONNECT chat.test:443 HTTP/1.1\r\nHost: chat.test\r\n\r\n\
+         GET /tunnelled HTTP/1.1\r\nHost: chat.test\r\n\r\n",
+    );
+    assert_eq!(client.read_response().unwrap().status, 405);
+    assert!(client.is_closed());
+    assert_eq!(upstream.received(), "");
+}
+
+#[test]
 fn a_canonical_path_is_what_the_upstream_receives() {
     let upstream = Upstream::ok();
     let proxy = Proxy::before(upstream.address);

@@ -10,7 +10,12 @@
 
 mod harness;
 
+mod endurance;
 mod exchange;
 mod front;
+mod fuzz_upstream;
 mod gate;
+mod http2;
+mod http2_websocket;
+mod messages;
 mod websocket;

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use vestibule::app::{App, Options};
 use vestibule::config::snapshot::{
     AccessLog, AdminSettings, AppKind, Device, HttpMode, Limits, Mode, Persona, Server,
-    ServerAddress, ServerId, ServerSettings, Snapshot, TelemetrySettings, Upstream, UpstreamTls,
+    ServerAddress, ServerId, ServerSettings, Snapshot, TelemetrySettings, TlsSettings, TlsVersion,
+    Upstream, UpstreamTls,
 };
 use vestibule::route::{RouteTable, Target};
 use vestibule::tls::dev::DevCa;
@@ -45,7 +44,8 @@ pub struct Proxy {
     pub app: App,
     pub ca: DevCa,
     log: PathBuf,
-    pub folder: tempfile::TempDir,
+    /// Goes with the proxy.
+    _folder: tempfile::TempDir,
 }
 
 impl Default for Builder {
@@ -105,7 +105,7 @@ impl Builder {
         let log = folder.path().join("access.log");
         let options = Options { access_log: Some(log.clone()) };
         let app = App::start(self.snapshot(&ca), options).unwrap();
-        Proxy { app, ca, log, folder }
+        Proxy { app, ca, log, _folder: folder }
     }
 
     fn snapshot(&self, ca: &DevCa) -> Snapshot {
@@ -121,8 +121,8 @@ impl Builder {
             }
         }
         let mut certificates = CertStore::default();
-        for (id, names) in self.certificates.iter().enumerate() {
-            certificates.insert(Arc::new(certificate(ca, names, id as u64)));
+        for names in &self.certificates {
+            certificates.insert(Arc::new(certificate(ca, names)));
         }
         Snapshot {
             server: ServerSettings {
@@ -136,6 +136,7 @@ impl Builder {
                 limits: self.limits,
             },
             admin: AdminSettings { listen: None },
+            tls: TlsSettings { min_version: TlsVersion::Tls12 },
             telemetry: TelemetrySettings { access_log: AccessLog::Off },
             certificates,
             routes,
@@ -174,15 +175,10 @@ impl Builder {
     }
 }
 
-fn certificate(ca: &DevCa, names: &[&str], id: u64) -> Certificate {
+fn certificate(ca: &DevCa, names: &[&str]) -> Certificate {
     let leaf = ca.issue(names).unwrap();
-    let chain = CertificateDer::pem_slice_iter(leaf.cert_chain_pem.as_bytes());
-    let chain = chain.map(Result::unwrap).collect();
-    let key = PrivateKeyDer::from_pem_slice(leaf.key_pem.as_bytes()).unwrap();
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let key = rustls::sign::CertifiedKey::from_der(chain, key, &provider).unwrap();
-    let names = names.iter().map(|name| (*name).into()).collect();
-    Certificate { id, key: Arc::new(key), names }
+    let (chain, key) = (leaf.cert_chain_pem.as_bytes(), leaf.key_pem.as_bytes());
+    Certificate::from_pem(chain, key).ok().unwrap()
 }
 
 impl Proxy {

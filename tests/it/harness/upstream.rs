@@ -14,6 +14,7 @@ pub struct Upstream {
     pub address: SocketAddr,
     received: Arc<Mutex<Vec<u8>>>,
     connections: Arc<AtomicUsize>,
+    talking: Arc<AtomicUsize>,
 }
 
 /// One connection to it.
@@ -31,6 +32,7 @@ impl Upstream {
             address: listener.local_addr().unwrap(),
             received: Arc::default(),
             connections: Arc::default(),
+            talking: Arc::default(),
         };
         let (inside, talk) = (upstream.clone(), Arc::new(talk));
         std::thread::spawn(move || {
@@ -39,7 +41,12 @@ impl Upstream {
                 let number = inside.connections.fetch_add(1, Ordering::SeqCst) + 1;
                 let received = Arc::clone(&inside.received);
                 let talk = Arc::clone(&talk);
-                std::thread::spawn(move || talk(Conversation { stream, received, number }));
+                let talking = Arc::clone(&inside.talking);
+                talking.fetch_add(1, Ordering::SeqCst);
+                std::thread::spawn(move || {
+                    talk(Conversation { stream, received, number });
+                    talking.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
         upstream
@@ -72,6 +79,15 @@ impl Upstream {
         self.connections.load(Ordering::SeqCst)
     }
 
+    /// Waits until every conversation has ended.
+    pub fn wait_until_idle(&self) {
+        let until = Instant::now() + PATIENCE;
+        while self.talking.load(Ordering::SeqCst) > 0 {
+            assert!(Instant::now() < until, "connections to the upstream are still open");
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
     /// Waits until what was received satisfies `enough`.
     pub fn wait_for(&self, enough: impl Fn(&str) -> bool) -> String {
         let until = Instant::now() + PATIENCE;
@@ -81,7 +97,7 @@ impl Upstream {
                 return received;
             }
             assert!(Instant::now() < until, "the upstream has only seen {received:?}");
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::sleep(std::time::Duration::from_millis(1));
         }
     }
 }

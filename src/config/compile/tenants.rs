@@ -1,0 +1,196 @@
+//! Tenants, their personas, devices and sites.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::super::addresses::Host;
+use super::super::error::Wrong;
+use super::super::raw;
+use super::super::reader::Entry;
+use super::super::snapshot::{AppKind, Device, Mode, Persona, Site, Tenant, Upstream};
+use super::super::source::At;
+use super::super::values::Name;
+use super::{Compiler, dangling, identity};
+
+pub type Upstreams = HashMap<Arc<str>, Arc<Upstream>>;
+
+/// Something that claims hosts, with where it does so.
+pub struct Placed<'r> {
+    pub what: Claimant,
+    pub hosts: &'r [At<Host>],
+}
+
+/// What claims hosts.
+#[derive(Clone)]
+pub enum Claimant {
+    Persona(Arc<Persona>),
+    Site(Arc<Site>),
+}
+
+impl Claimant {
+    pub fn tenant(&self) -> &Arc<str> {
+        match self {
+            Claimant::Persona(persona) => &persona.tenant,
+            Claimant::Site(site) => &site.tenant,
+        }
+    }
+
+    /// Its key in the configuration.
+    pub fn key(&self) -> String {
+        match self {
+            Claimant::Persona(it) => format!("tenants.{}.personas.{}", it.tenant, it.name),
+            Claimant::Site(it) => format!("tenants.{}.sites.{}", it.tenant, it.name),
+        }
+    }
+}
+
+/// All tenants, and everything of theirs that claims hosts.
+pub fn compile<'r>(
+    root: &'r raw::Root,
+    upstreams: &Upstreams,
+    compiler: &mut Compiler<'_>,
+) -> (HashMap<Arc<str>, Arc<Tenant>>, Vec<Placed<'r>>) {
+    let mut placed = Vec::new();
+    let mut tenants = HashMap::new();
+    for entry in root.tenants.iter().flat_map(|at| at.value.iter()) {
+        let tenant = tenant(entry, upstreams, &mut placed, compiler);
+        tenants.insert(entry.name.clone(), Arc::new(tenant));
+    }
+    (tenants, placed)
+}
+
+fn tenant<'r>(
+    entry: &'r Entry<raw::Tenant>,
+    upstreams: &Upstreams,
+    placed: &mut Vec<Placed<'r>>,
+    compiler: &mut Compiler<'_>,
+) -> Tenant {
+    let raw = &*entry.value;
+    warn_of_files(entry, compiler);
+    let mut personas = Vec::new();
+    for one in raw.personas.iter().flat_map(|at| at.value.iter()) {
+        identity::check(entry, one, compiler);
+        let key = format!("tenants.{}.personas.{}", entry.name, one.name);
+        let hosts = hosts(one.value.hosts.as_ref(), &key, compiler);
+        let upstream = upstream(one.value.upstream.as_ref(), &key, upstreams, compiler);
+        // A stand-in keeps the persona in the checks of hosts and paths.
+        let upstream = upstream.unwrap_or_else(|| stand_in(&one.name));
+        let persona = Arc::new(persona(&entry.name, one, hosts, upstream));
+        placed.push(Placed { what: Claimant::Persona(persona.clone()), hosts });
+        personas.push(persona);
+    }
+    let mut sites = Vec::new();
+    for one in raw.sites.iter().flat_map(|at| at.value.iter()) {
+        let key = format!("tenants.{}.sites.{}", entry.name, one.name);
+        embeds(entry, one, &key, compiler);
+        let hosts = hosts(one.value.hosts.as_ref(), &key, compiler);
+        let upstream = upstream(one.value.upstream.as_ref(), &key, upstreams, compiler);
+        let site = Arc::new(Site {
+            tenant: entry.name.clone(),
+            name: one.name.clone(),
+            hosts: hosts.iter().map(|at| at.value.0.clone()).collect(),
+            upstream: upstream.unwrap_or_else(|| stand_in(&one.name)),
+        });
+        placed.push(Placed { what: Claimant::Site(site.clone()), hosts });
+        sites.push(site);
+    }
+    let origins = raw.embed_origins.iter().flat_map(|list| &list.value);
+    Tenant {
+        id: entry.name.clone(),
+        name: raw.name.as_ref().map_or_else(|| entry.name.clone(), |at| (&*at.value.0).into()),
+        personas,
+        sites,
+        embed_origins: origins.map(|at| at.value.0.clone()).collect(),
+    }
+}
+
+fn persona(
+    tenant: &Arc<str>,
+    one: &Entry<raw::Persona>,
+    hosts: &[At<Host>],
+    upstream: Arc<Upstream>,
+) -> Persona {
+    let raw = &*one.value;
+    let devices = raw.devices.iter().flat_map(|at| at.value.iter()).map(|device| {
+        let name = device.value.name.as_ref();
+        Device {
+            slug: device.name.clone(),
+            name: name.map_or_else(|| device.name.clone(), |at| (&*at.value.0).into()),
+        }
+    });
+    Persona {
+        tenant: tenant.clone(),
+        name: one.name.clone(),
+        hosts: hosts.iter().map(|at| at.value.0.clone()).collect(),
+        path: raw.path.as_ref().map_or_else(|| "/".into(), |at| at.value.0.clone()),
+        strip_prefix: raw.strip_prefix.as_ref().is_none_or(|at| at.value),
+        upstream,
+        app: raw.app.as_ref().map_or(AppKind::Generic, |at| at.value),
+        mode: raw.mode.as_ref().map_or(Mode::Public, |at| at.value),
+        devices: devices.collect(),
+    }
+}
+
+fn hosts<'r>(
+    hosts: Option<&'r At<Vec<At<Host>>>>,
+    key: &str,
+    compiler: &mut Compiler<'_>,
+) -> &'r [At<Host>] {
+    let Some(hosts) = hosts else { return &[] };
+    if hosts.value.is_empty() {
+        let wrong = Wrong::new("the list is empty", "write hosts = [\"chat.example.com\"]");
+        compiler.problems.error(hosts.spot, format!("{key}.hosts"), wrong);
+    }
+    &hosts.value
+}
+
+fn upstream(
+    name: Option<&At<Name>>,
+    key: &str,
+    upstreams: &Upstreams,
+    compiler: &mut Compiler<'_>,
+) -> Option<Arc<Upstream>> {
+    let name = name?;
+    let found = upstreams.get(&*name.value.0);
+    if found.is_none() {
+        let wrong = dangling("upstream", &name.value.0, upstreams.keys().map(|name| &**name));
+        compiler.problems.error(name.spot, format!("{key}.upstream"), wrong);
+    }
+    found.cloned()
+}
+
+fn stand_in(name: &Arc<str>) -> Arc<Upstream> {
+    Arc::new(Upstream {
+        name: name.clone(),
+        servers: Vec::new(),
+        connect_timeout: Default::default(),
+        response_timeout: Default::default(),
+    })
+}
+
+fn embeds(
+    tenant: &Entry<raw::Tenant>,
+    site: &Entry<raw::Site>,
+    key: &str,
+    compiler: &mut Compiler<'_>,
+) {
+    let personas = || tenant.value.personas.iter().flat_map(|at| at.value.iter());
+    for name in site.value.embeds.iter().flat_map(|list| &list.value) {
+        if !personas().any(|persona| *persona.name == *name.value.0) {
+            let what = format!("persona of {}", tenant.name);
+            let wrong = dangling(&what, &name.value.0, personas().map(|persona| &*persona.name));
+            compiler.problems.error(name.spot, format!("{key}.embeds"), wrong);
+        }
+    }
+}
+
+fn warn_of_files(tenant: &Entry<raw::Tenant>, compiler: &mut Compiler<'_>) {
+    for at in tenant.value.embed_origins.iter().flat_map(|list| &list.value) {
+        if &*at.value.0 == "file:" {
+            let what = "any HTML file on anyone's disk may embed this tenant's personas";
+            let wrong = Wrong::new(what, "leave \"file:\" to trials");
+            let key = format!("tenants.{}.embed_origins", tenant.name);
+            compiler.problems.warning(at.spot, key, wrong);
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! What the user wrote, with positions and without behaviour: the one table of all keys.
+//!
+//! Each line of a `section!` is a key: its documentation, name, type, what holds without it, and
+//! whether it is enforced. The types refuse malformed values; whether values fit together is
+//! decided in `compile`. A key belongs here before it is read anywhere.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use toml::de::DeValue;
+
+use super::addresses::{Host, Origin, RequestTarget, RoutePath};
+use super::endpoints::{HttpUrl, RedisUrl, ServerUrl, TlsName};
+use super::reader::{Named, Read, Reading, Section, Table, section};
+use super::scalars::{Count, Fraction};
+use super::schema::{KeyInfo, REQUIRED, SectionInfo, Status};
+use super::snapshot::{AppKind, HttpMode, Mode};
+use super::source::{At, Spot};
+use super::values::{
+    AssertionAlgorithm, Balance, CspMode, FilePath, InjectionPersona, JwtAlgorithm, Line,
+    LogTarget, Name, OnUnavailable, Rate, Replay, SecretPattern, SecretRef, Size, Timeout,
+    TlsVersion, UserId, UserIdFormat, VariableSource,
+};
+
+type List<T> = Vec<At<T>>;
+
+section! {
+    /// The whole file.
+    Root {
+        /// Files with one [tenants.X] each, X the file's name; `*` in the last part of the path.
+        include: List<FilePath>, "none", Enforced;
+        /// Listeners, workers and whom to believe.
+        server: Table<Server>, "", Enforced;
+        /// The listener for operators.
+        admin: Table<Admin>, "", NotYet;
+        /// The listener for the apps.
+        internal: Table<Internal>, "", NotYet;
+        /// Certificates.
+        tls: Table<Tls>, "", Enforced;
+        /// Logs, traces and metrics.
+        telemetry: Table<Telemetry>, "", Enforced;
+        /// Where limits, replay memory and sessions live.
+        state: Table<State>, "in memory", NotYet;
+        /// Named sets of servers.
+        upstreams: Named<Upstream>, "none", Enforced;
+        /// Organisations, each with its personas and sites.
+        tenants: Named<Tenant>, "none", Enforced;
+    }
+}
+
+section! {
+    /// Listeners, workers and whom to believe.
+    Server {
+        /// Addresses of the TLS listeners.
+        https: List<SocketAddr>, "none", Enforced;
+        /// Addresses of the plain listeners.
+        http: List<SocketAddr>, "none", Enforced;
+        /// Redirect plain requests to https, or serve them behind a balancer that ended TLS.
+        http_mode: HttpMode, "redirect", Enforced;
+        /// Threads that serve.
+        workers: Count<1, 1024>, "one per core", Enforced;
+        /// Peers whose X-Forwarded-For and PROXY header are believed.
+        trusted_proxies: List<IpNet>, "none", Enforced;
+        /// Trusted peers open each connection with a PROXY protocol header.
+        proxy_protocol: bool, "false", Enforced;
+        /// How long open requests may go on after SIGTERM.
+        drain_timeout: Duration, "60s", Enforced;
+        /// Hosts that several tenants may share by path.
+        shared_hosts: List<Host>, "none", Enforced;
+        /// Sign sessions; several for rotation.
+        session_secrets: List<SecretRef>, "random at each start", NotYet;
+        /// Bounds on what one client may use.
+        limits: Table<Limits>, "", Enforced;
+    }
+}
+
+section! {
+    /// Bounds on what one client may use.
+    Limits {
+        /// For a whole request head, from its first byte.
+        header_timeout: Timeout, "10s", Enforced;
+        /// Of a request head, and of an upstream's response head.
+        header_bytes: Size, "64KiB", Enforced;
+        /// Between requests.
+        idle_timeout: Timeout, "75s", Enforced;
+        /// Open client connections.
+        connections: Count<1, 10_000_000>, "20000", Enforced;
+        /// Of bodies that a policy must read.
+        form_bytes: Size, "2MiB", NotYet;
+        /// Of any request body.
+        body_bytes: Size, "200MiB", Enforced;
+        /// Without progress of a body.
+        body_timeout: Timeout, "30s", Enforced;
+    }
+}
+
+section! {
+    /// The listener for operators.
+    Admin {
+        /// Its address.
+        listen: SocketAddr, "none", NotYet;
+        /// Required where the address is not loopback.
+        token: SecretRef, "none", NotYet;
+    }
+}
+
+section! {
+    /// The listener for the apps.
+    Internal {
+        /// Its address.
+        listen: SocketAddr, "none", NotYet;
+    }
+}
+
+section! {
+    /// Certificates.
+    Tls {
+        /// Certificate chains and their keys; the names come from the certificates.
+        certificates: List<Table<CertificateFiles>>, "none", Enforced;
+        /// The oldest TLS version spoken.
+        min_version: TlsVersion, "1.2", Enforced;
+        /// Certificates from an ACME authority.
+        acme: Table<Acme>, "none", NotYet;
+    }
+}
+
+section! {
+    /// One certificate.
+    CertificateFiles {
+        /// PEM file with the leaf first and its intermediates after it.
+        cert: FilePath, REQUIRED, Enforced;
+        /// PEM file with the private key.
+        key: FilePath, REQUIRED, Enforced;
+    }
+}
+
+section! {
+    /// Certificates from an ACME authority.
+    Acme {
+        /// The authority's directory.
+        directory: HttpUrl, REQUIRED, NotYet;
+        /// Mail address for the authority's warnings.
+        contact: Line, "none", NotYet;
+        /// Folder for keys and certificates.
+        storage: FilePath, REQUIRED, NotYet;
+    }
+}
+
+section! {
+    /// Logs, traces and metrics.
+    Telemetry {
+        /// Where traces and metrics go, as OTLP over gRPC.
+        otlp_endpoint: HttpUrl, "none", NotYet;
+        /// The part of requests that is traced.
+        sample_ratio: Fraction, "0.01", NotYet;
+        /// JSON lines: "stdout", "off" or a file.
+        access_log: LogTarget, "stdout", Enforced;
+    }
+}
+
+section! {
+    /// Where limits, replay memory and sessions live.
+    State {
+        /// Shared by several machines.
+        redis: RedisUrl, "in memory", NotYet;
+        /// What holds while Redis does not answer.
+        on_unavailable: OnUnavailable, "local", NotYet;
+    }
+}
+
+section! {
+    /// A named set of servers.
+    Upstream {
+        /// http://, https:// or unix:/path.
+        servers: List<ServerUrl>, REQUIRED, Enforced;
+        /// How a server is chosen.
+        balance: Balance, "round-robin", Enforced;
+        /// How a server is found to be well.
+        health: Table<Health>, "none", NotYet;
+        /// To an open connection, TLS included.
+        connect_timeout: Timeout, "2s", Enforced;
+        /// To the first byte of a response; never applies to an open stream.
+        response_timeout: Timeout, "60s", Enforced;
+        /// For https:// servers.
+        tls: Table<UpstreamTls>, "the system's authorities", Enforced;
+    }
+}
+
+section! {
+    /// For https:// servers.
+    UpstreamTls {
+        /// PEM file with the authorities that may have signed the server's certificate.
+        ca: FilePath, "the system's authorities", Enforced;
+        /// The name in the server's certificate.
+        server_name: TlsName, "the host of the server", Enforced;
+    }
+}
+
+section! {
+    /// How a server is found to be well.
+    Health {
+        /// What is asked for.
+        path: RequestTarget, REQUIRED, NotYet;
+        /// How often.
+        interval: Timeout, "5s", NotYet;
+    }
+}
+
+section! {
+    /// An organisation.
+    Tenant {
+        /// What people call it.
+        name: Line, "the tenant's key", Enforced;
+        /// Origins whose pages may embed its personas.
+        embed_origins: List<Origin>, "none", NotYet;
+        /// Launches and messages.
+        limits: Table<TenantLimits>, "none", NotYet;
+        /// What its own file may use.
+        allow: Table<Allow>, "nothing", NotYet;
+        /// For personas that have no signing of their own.
+        signing: Table<Signing>, "none", NotYet;
+        /// How identity is asserted to its apps.
+        assertion: Table<Assertion>, "EdDSA, 60s", NotYet;
+        /// Chat deployments.
+        personas: Named<Persona>, "none", Enforced;
+        /// Host pages.
+        sites: Named<Site>, "none", Enforced;
+    }
+}
+
+section! {
+    /// Launches and messages.
+    TenantLimits {
+        /// Of one address.
+        ip: Rate, "none", NotYet;
+        /// Of the whole tenant.
+        tenant: Rate, "none", NotYet;
+        /// Of one persona and address.
+        launcher: Rate, "none", NotYet;
+    }
+}
+
+section! {
+    /// What a tenant's own file may use.
+    Allow {
+        /// Names of upstreams.
+        upstreams: List<Name>, "none", NotYet;
+        /// References to secrets; `*` stands for any characters.
+        secrets: List<SecretPattern>, "none", NotYet;
+        /// Folders of templates.
+        folders: List<FilePath>, "none", NotYet;
+    }
+}
+
+section! {
+    /// One chat deployment.
+    Persona {
+        /// Where it answers.
+        hosts: List<Host>, REQUIRED, Enforced;
+        /// Below which path of its hosts.
+        path: RoutePath, "/", Enforced;
+        /// The shell, for devices with a template.
+        embed: RoutePath, "none", NotYet;
+        /// The name of an upstream.
+        upstream: Name, REQUIRED, Enforced;
+        /// What kind of app the upstream is.
+        app: AppKind, "generic", Enforced;
+        /// For whom it is.
+        mode: Mode, "public", Enforced;
+        /// Remove `path` before the upstream sees the request.
+        strip_prefix: bool, "true", Enforced;
+        /// Whether a launch needs a user.
+        user_id: UserId, "none", NotYet;
+        /// What a user id looks like.
+        user_id_format: UserIdFormat, "integer for customer and employee, else token", NotYet;
+        /// Make a user id where none came.
+        allow_generated_id: bool, "false", NotYet;
+        /// Accept that anyone can claim anything.
+        trust_asserted: bool, "false", NotYet;
+        /// Nothing behind a bare document opens until identity is complete.
+        strict_config: bool, "false", NotYet;
+        /// Answer the postMessage handshake on the app's behalf.
+        bridge: bool, "false", NotYet;
+        /// How the upstream's policy is extended.
+        csp: Table<Csp>, "merge", NotYet;
+        /// Launches must be signed.
+        signed: bool, "false", NotYet;
+        /// How launches are signed.
+        signing: Table<Signing>, "the tenant's", NotYet;
+        /// Keep `signature` in what is forwarded.
+        forward_signature: bool, "false", NotYet;
+        /// Launches may bring instructions and messages.
+        injection: Table<Injection>, "not enabled", NotYet;
+        /// What launches may bring to the app.
+        variables: List<Table<Variable>>, "none", NotYet;
+        /// A third path segment each.
+        devices: Named<Device>, "none", Enforced;
+        /// A page for trying it out.
+        preview: Table<Preview>, "none", NotYet;
+        /// Launches bring a token.
+        jwt: Table<Jwt>, "none", NotYet;
+        /// How identity is asserted to the app.
+        assertion: Table<Assertion>, "the tenant's", NotYet;
+    }
+}
+
+section! {
+    /// How the upstream's Content-Security-Policy is extended.
+    Csp {
+        /// Merge, replace, or only report.
+        mode: CspMode, "merge", NotYet;
+    }
+}
+
+section! {
+    /// How launches are signed.
+    Signing {
+        /// Any of these may have signed.
+        secrets: List<SecretRef>, REQUIRED, NotYet;
+        /// How old a signature may be.
+        max_age: Timeout, "5m", NotYet;
+        /// Who may use a signature again.
+        replay: Replay, "bind", NotYet;
+        /// Parameters that are not signed.
+        ignore: List<Name>, "none", NotYet;
+    }
+}
+
+section! {
+    /// How identity is asserted to the app.
+    Assertion {
+        /// Of the signature.
+        algorithm: AssertionAlgorithm, "EdDSA", NotYet;
+        /// That signs.
+        key: SecretRef, "made at start", NotYet;
+        /// How long one is valid.
+        ttl: Timeout, "60s", NotYet;
+    }
+}
+
+section! {
+    /// Launches may bring instructions and messages.
+    Injection {
+        /// Whether they may.
+        enabled: bool, "false", NotYet;
+        /// Whether the persona takes instructions at all.
+        persona: InjectionPersona, "custom", NotYet;
+    }
+}
+
+section! {
+    /// Something that launches may bring to the app.
+    Variable {
+        /// Of the parameter.
+        name: Name, REQUIRED, NotYet;
+        /// Where it may come from.
+        source: VariableSource, "query", NotYet;
+        /// The longest value.
+        max: Size, "2KiB", NotYet;
+    }
+}
+
+section! {
+    /// A third path segment.
+    Device {
+        /// What people call it.
+        name: Line, "the segment", Enforced;
+        /// The page around its chat.
+        template: FilePath, "none", NotYet;
+    }
+}
+
+section! {
+    /// A page for trying a persona out.
+    Preview {
+        /// Below `/embed/`.
+        id: Name, REQUIRED, NotYet;
+        /// That opens it.
+        token: SecretRef, REQUIRED, NotYet;
+    }
+}
+
+section! {
+    /// Launches bring a token.
+    Jwt {
+        /// That signs tokens.
+        secret: SecretRef, REQUIRED, NotYet;
+        /// The only one that is accepted.
+        algorithm: JwtAlgorithm, "HS256", NotYet;
+    }
+}
+
+section! {
+    /// A tenant's own host page, served through Vestibule.
+    Site {
+        /// Where it answers.
+        hosts: List<Host>, REQUIRED, Enforced;
+        /// The name of an upstream.
+        upstream: Name, REQUIRED, Enforced;
+        /// Personas of the same tenant that its pages embed.
+        embeds: List<Name>, "none", NotYet;
+    }
+}

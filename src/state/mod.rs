@@ -1,0 +1,4 @@
+//! What is remembered between requests. It lives outside the snapshot, survives a reload, and
+//! every map in it is bounded.
+
+pub mod limits;

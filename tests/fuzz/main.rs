@@ -1,0 +1,89 @@
+//! The fuzz bodies over nearly valid input and over their seeds, in every `cargo test`.
+//!
+//! A finding of `cargo fuzz` becomes a seed: a file in `corpus/<body>/`. VESTIBULE_CASES sets how
+//! many inputs each property takes.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a property that does not hold panics")]
+
+mod bodies;
+mod grammar;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestError, TestRunner};
+
+const HOSTS: &[&str] =
+    &["chat.test", "a.test", "A.test:443", "b.test", "x.wild.test", "nobody.test"];
+
+/// Runs `body` on `cases` inputs; a failing one is made small and shown.
+fn check(cases: u32, strategy: impl Strategy<Value = Vec<u8>> + 'static, body: bodies::Body) {
+    let cases = std::env::var("VESTIBULE_CASES").map_or(cases, |cases| cases.parse().unwrap());
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let result = TestRunner::new(config).run(&strategy.boxed(), |input| {
+        body(&input);
+        Ok(())
+    });
+    match result {
+        Ok(()) => {}
+        Err(TestError::Fail(reason, input)) => panic!("{reason}\nb\"{}\"", bodies::shown(&input)),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn every_seed_holds() {
+    let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus");
+    for (name, body) in bodies::ALL {
+        let mut seeds = 0;
+        for seed in std::fs::read_dir(corpus.join(name)).unwrap() {
+            let path = seed.unwrap().path();
+            println!("{}", path.display());
+            body(&std::fs::read(path).unwrap());
+            seeds += 1;
+        }
+        assert!(seeds > 0, "{name} has no seeds");
+    }
+}
+
+#[test]
+fn hyper_sees_the_boundaries_of_every_request_that_we_accept() {
+    check(10_000, grammar::requests(HOSTS), bodies::codec::codec_against_hyper);
+}
+
+#[test]
+fn hyper_sees_the_boundaries_of_every_response_that_we_accept() {
+    check(10_000, grammar::response(), bodies::response::response_against_hyper);
+}
+
+#[test]
+fn chunks_read_the_same_however_they_arrive() {
+    let wire = (any::<u8>(), grammar::chunked(), prop::collection::vec(any::<u8>(), 0..5))
+        .prop_map(|(seed, body, after)| [vec![seed], body, after].concat());
+    check(10_000, wire, bodies::chunk::chunk_decoder);
+}
+
+#[test]
+fn hosts_and_paths_have_one_final_form() {
+    check(10_000, grammar::address().prop_map(String::into_bytes), bodies::gate::path_and_host);
+}
+
+#[test]
+fn what_is_admitted_is_one_clean_request() {
+    check(10_000, grammar::requests(HOSTS), bodies::admit::admit);
+}
+
+/// The grammar is of no use where everything it makes is refused at once.
+#[test]
+fn the_grammar_makes_sound_and_unsound_requests() {
+    use bodies::codec::{Ending, read};
+    let (mut whole, mut refused, mut second) = (0, 0, 0);
+    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+    for _ in 0..500 {
+        let wire = grammar::requests(HOSTS).new_tree(&mut runner).unwrap();
+        let wire = proptest::strategy::ValueTree::current(&wire);
+        let (messages, ending) = read(&wire, wire.len());
+        whole += usize::from(messages.first().is_some_and(|first| first.whole));
+        second += usize::from(messages.len() > 1);
+        refused += usize::from(ending == Ending::Refused);
+    }
+    assert!(whole > 150 && refused > 100 && second > 75, "{whole} {refused} {second}");
+}
