@@ -26,6 +26,7 @@
 //! - What cannot be read in exactly one way does not parse.
 
 pub mod app;
+pub mod apps;
 pub mod cli;
 pub mod config;
 pub mod demo;

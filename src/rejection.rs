@@ -65,6 +65,9 @@ codes! {
     SessionInvalid 401 "session_invalid" "The session is not valid: open the chat from its page.";
     SessionExpired 401 "session_expired" "The session has ended: open the chat from its page.";
     ModeMismatch 403 "mode_mismatch" "This chat is for another kind of user.";
+    OriginNotAllowed 403 "origin_not_allowed" "Pages of this origin may not call this chat.";
+    FrameOnly 403 "frame_only" "This chat opens only inside a page that embeds it.";
+    PathClosed 403 "path_closed" "This path is closed.";
     NotFound 404 "not_found" "Nothing is served at this address.";
     MethodNotAllowed 405 "method_not_allowed" "This method is not allowed here.";
     RequestTimeout 408 "request_timeout" "The request did not arrive in time.";

@@ -4,10 +4,12 @@
 //! a witness or a refusal. It must not touch sockets, read a clock or make randomness.
 
 pub mod assertion;
+pub mod csp;
 pub mod identity;
 pub mod launch;
 pub mod limits;
 pub mod metadata;
+pub mod origin;
 pub mod query;
 pub mod secret;
 pub mod session;

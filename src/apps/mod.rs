@@ -1,0 +1,3 @@
+//! What each kind of app needs from its proxy, as pure rules over paths and header values.
+
+pub mod streamlit;
