@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::config::snapshot::{HttpMode, Persona, Site, Snapshot, Upstream};
+use crate::apps::streamlit::{self, Endpoint};
+use crate::config::snapshot::{AppKind, HttpMode, Persona, Site, Snapshot, Upstream};
 use crate::gate::target::{self, Address};
 use crate::http1::fields::Known;
 use crate::http1::head::{RequestHead, Version};
+use crate::policy::csp::CompiledCsp;
 use crate::rejection::{Code, Rejection};
 use crate::route::Target;
 
@@ -74,6 +76,13 @@ impl Owner {
         }
     }
 
+    pub fn persona(&self) -> Option<&Arc<Persona>> {
+        match self {
+            Owner::Persona(persona) | Owner::Device(persona, _) => Some(persona),
+            Owner::Site(_) => None,
+        }
+    }
+
     fn strips_prefix(&self) -> bool {
         match self {
             Owner::Persona(persona) | Owner::Device(persona, _) => persona.strip_prefix,
@@ -97,6 +106,15 @@ pub enum Action {
     Forward(Forward),
     /// 308 to this location.
     Redirect(String),
+    /// Answered here, in the app's place.
+    Answer(Answer),
+}
+
+/// An answer of ours to a question that apps are asked.
+#[derive(Debug)]
+pub enum Answer {
+    /// Streamlit's `/_stcore/host-config` of this persona.
+    HostConfig(Arc<Persona>),
 }
 
 /// Where a request goes.
@@ -105,6 +123,39 @@ pub struct Forward {
     /// Path and query as the upstream receives them.
     pub target: String,
     pub websocket: Option<Handshake>,
+    pub dress: Dress,
+}
+
+/// What is done to the upstream's answer on its way out.
+#[derive(Debug, Clone, Default)]
+pub struct Dress {
+    pub owner: Option<Owner>,
+    pub framing: Framing,
+}
+
+/// Which answers say who may frame them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Framing {
+    /// Those that are HTML.
+    #[default]
+    Html,
+    /// Every one: this path is a document, and a 304 of it too.
+    Document,
+}
+
+impl Dress {
+    /// The framing policy of the owner.
+    pub fn csp(&self) -> Option<&CompiledCsp> {
+        match self.owner.as_ref()? {
+            Owner::Persona(persona) | Owner::Device(persona, _) => Some(&persona.framing),
+            Owner::Site(site) => Some(&site.framing),
+        }
+    }
+
+    /// Whether Streamlit's cookies need to work inside a frame of another site.
+    pub fn frames_streamlit(&self) -> bool {
+        self.owner.as_ref().and_then(Owner::persona).is_some_and(|p| p.app == AppKind::Streamlit)
+    }
 }
 
 /// A WebSocket handshake that is well formed.
@@ -171,7 +222,38 @@ fn decide(
     } else {
         &address.path
     };
-    Ok(Action::Forward(Forward { target: with_query(path, address.query), websocket }))
+    let framing = match owner.persona() {
+        None => Framing::Html,
+        Some(persona) => match app(persona, head, path)? {
+            Endpoint::HostConfig => {
+                return Ok(Action::Answer(Answer::HostConfig(Arc::clone(persona))));
+            }
+            Endpoint::Page => Framing::Document,
+            _ => Framing::Html,
+        },
+    };
+    let dress = Dress { owner: Some(owner.clone()), framing };
+    Ok(Action::Forward(Forward { target: with_query(path, address.query), websocket, dress }))
+}
+
+/// What a path is to the app behind it. `path` is as the app sees it.
+fn app(persona: &Persona, head: &RequestHead, path: &str) -> Result<Endpoint, Rejection> {
+    match persona.app {
+        AppKind::Streamlit => {
+            let base = if persona.strip_prefix { "" } else { persona.path.trim_end_matches('/') };
+            match streamlit::endpoint(path, base) {
+                Endpoint::Closed => {
+                    Err(Rejection::new(Code::PathClosed, "a path that Streamlit keeps for itself"))
+                }
+                Endpoint::HostConfig if !matches!(head.method, Method::GET | Method::HEAD) => {
+                    Err(Rejection::new(Code::MethodNotAllowed, "host-config is only read"))
+                }
+                endpoint => Ok(endpoint),
+            }
+        }
+        AppKind::Generic if path == "/" => Ok(Endpoint::Page),
+        _ => Ok(Endpoint::Asset),
+    }
 }
 
 fn expectation(head: &RequestHead) -> Result<(), Rejection> {

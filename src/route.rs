@@ -135,6 +135,8 @@ mod tests {
         };
         let device = |slug: &&str| Device { slug: (*slug).into(), name: (*slug).into() };
         Arc::new(Persona {
+            framing: crate::policy::csp::CompiledCsp::none(),
+            host_config: None,
             tenant: "tenant".into(),
             name: path.into(),
             hosts: Vec::new(),

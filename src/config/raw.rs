@@ -213,7 +213,7 @@ section! {
         /// What people call it.
         name: Line, "the tenant's key", Enforced;
         /// Origins whose pages may embed its personas.
-        embed_origins: List<Origin>, "none", NotYet;
+        embed_origins: List<Origin>, "none", Enforced;
         /// Launches and messages.
         limits: Table<TenantLimits>, "none", NotYet;
         /// What its own file may use.
@@ -283,7 +283,7 @@ section! {
         /// Answer the postMessage handshake on the app's behalf.
         bridge: bool, "false", NotYet;
         /// How the upstream's policy is extended.
-        csp: Table<Csp>, "merge", NotYet;
+        csp: Table<Csp>, "merge", Enforced;
         /// Launches must be signed.
         signed: bool, "false", NotYet;
         /// How launches are signed.
@@ -309,7 +309,7 @@ section! {
     /// How the upstream's Content-Security-Policy is extended.
     Csp {
         /// Merge, replace, or only report.
-        mode: CspMode, "merge", NotYet;
+        mode: CspMode, "merge", Enforced;
     }
 }
 
@@ -399,6 +399,6 @@ section! {
         /// The name of an upstream.
         upstream: Name, REQUIRED, Enforced;
         /// Personas of the same tenant that its pages embed.
-        embeds: List<Name>, "none", NotYet;
+        embeds: List<Name>, "none", Enforced;
     }
 }

@@ -13,6 +13,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use super::values::TlsVersion;
+use crate::apps::streamlit::HostConfig;
+use crate::policy::csp::CompiledCsp;
 use crate::route::RouteTable;
 use crate::tls::store::CertStore;
 
@@ -139,6 +141,10 @@ pub struct Persona {
     pub app: AppKind,
     pub mode: Mode,
     pub devices: Vec<Device>,
+    /// Who may frame its documents.
+    pub framing: CompiledCsp,
+    /// The answer to the Streamlit frontend's question who may talk to it; Streamlit only.
+    pub host_config: Option<HostConfig>,
 }
 
 #[derive(Debug)]
@@ -155,6 +161,8 @@ pub struct Site {
     pub name: Arc<str>,
     pub hosts: Vec<Box<str>>,
     pub upstream: Arc<Upstream>,
+    /// What its pages may frame.
+    pub framing: CompiledCsp,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

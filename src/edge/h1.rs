@@ -13,7 +13,7 @@ use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use super::handle::{Downstream, Finish, handle};
-use super::headers::{self, is_trailer, response_fields, write_length};
+use super::headers::{self, dressed_fields, is_trailer, response_fields, write_length};
 use super::respond::{self, Answer};
 use super::tunnel;
 use super::worker::Worker;
@@ -27,7 +27,7 @@ use crate::http1::send::{Send, write_field};
 use crate::http1::{BodyError, HeadError};
 use crate::net::deadline::Deadline;
 use crate::net::io::Io;
-use crate::pipeline::ConnectionFacts;
+use crate::pipeline::{ConnectionFacts, Dress};
 use crate::rejection::{Code, Rejection};
 use crate::telemetry::access_log::Record;
 use crate::telemetry::request_id::RequestId;
@@ -51,6 +51,7 @@ pub struct Http1 {
     body: Body,
     trailers: Fields,
     request_id: RequestId,
+    dress: Dress,
     /// The connection may serve another request, as far as this one's answer goes.
     keep_alive: bool,
     max_trailers: usize,
@@ -168,6 +169,7 @@ impl Http1 {
             body: Body::Done,
             trailers: Fields::default(),
             request_id: RequestId::default(),
+            dress: Dress::default(),
             keep_alive: false,
             max_trailers: 0,
         }
@@ -345,6 +347,11 @@ impl Http1 {
 impl Downstream for Http1 {
     fn begin(&mut self, request_id: RequestId) {
         self.request_id = request_id;
+        self.dress = Dress::default();
+    }
+
+    fn dress(&mut self, dress: Dress) {
+        self.dress = dress;
     }
 
     fn answer(&mut self, answer: &Answer) -> io::Result<()> {
@@ -434,9 +441,7 @@ impl Client for Http1 {
         self.keep_alive &= self.body.is_done();
         self.write_start(head.status);
         let out = self.send.head();
-        for field in response_fields(head) {
-            write_field(out, field.name, field.value);
-        }
+        dressed_fields(head, &self.dress, |name, value| write_field(out, name, value));
         match framing {
             Framing::Length(length) => write_length(out, length),
             Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),

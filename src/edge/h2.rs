@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::h2_tunnel::H2Tunnel;
 use super::handle::{Downstream, Finish, handle};
-use super::headers::{is_trailer, response_fields};
+use super::headers::{dressed_fields, is_trailer, response_fields};
 use super::respond::Answer;
 use super::worker::Worker;
 use crate::http1::BodyError;
@@ -28,7 +28,7 @@ use crate::http1::framing::{self, Framing};
 use crate::http1::head::{MAX_FIELDS, RequestHead, ResponseHead, Version};
 use crate::net::deadline::Deadline;
 use crate::net::io::Io;
-use crate::pipeline::ConnectionFacts;
+use crate::pipeline::{ConnectionFacts, Dress};
 use crate::rejection::{Code, Rejection};
 use crate::telemetry::request_id::RequestId;
 use crate::upstream::client::{Client, ClientError};
@@ -214,6 +214,7 @@ struct Http2 {
     owed: Option<u64>,
     ended: bool,
     request_id: RequestId,
+    dress: Dress,
     refusal: Option<Rejection>,
 }
 
@@ -265,6 +266,7 @@ impl Http2 {
             owed: None,
             ended: false,
             request_id: RequestId::default(),
+            dress: Dress::default(),
             refusal: sound.err(),
         }
     }
@@ -319,6 +321,11 @@ fn append(map: &mut HeaderMap, name: &[u8], value: &[u8]) {
 impl Downstream for Http2 {
     fn begin(&mut self, request_id: RequestId) {
         self.request_id = request_id;
+        self.dress = Dress::default();
+    }
+
+    fn dress(&mut self, dress: Dress) {
+        self.dress = dress;
     }
 
     fn refusal(&self) -> Option<Rejection> {
@@ -403,9 +410,7 @@ impl Client for Http2 {
     fn send_head(&mut self, head: &ResponseHead, framing: Framing) -> io::Result<()> {
         let mut response = self.response(head.status);
         let map = response.headers_mut();
-        for field in response_fields(head) {
-            append(map, field.name, field.value);
-        }
+        dressed_fields(head, &self.dress, |name, value| append(map, name, value));
         match framing {
             Framing::Length(length) => {
                 map.insert(CONTENT_LENGTH, HeaderValue::from(length));

@@ -15,7 +15,7 @@ use crate::http1::fields::Known;
 use crate::http1::framing::Framing;
 use crate::http1::head::{RequestHead, Version};
 use crate::net::deadline::Deadline;
-use crate::pipeline::{Action, Admission, ConnectionFacts, Handshake, Owner, admit};
+use crate::pipeline::{self, Action, Admission, ConnectionFacts, Dress, Handshake, Owner, admit};
 use crate::rejection::Rejection;
 use crate::telemetry::access_log::{Record, StreamLog};
 use crate::telemetry::request_id::RequestId;
@@ -31,6 +31,9 @@ const MAX_PATH: usize = 2048;
 pub trait Downstream: Client {
     /// Names the request; every answer carries the name.
     fn begin(&mut self, request_id: RequestId);
+
+    /// How the upstream's answer is changed on its way.
+    fn dress(&mut self, dress: Dress);
 
     /// Why the request cannot be served, whatever it asks for.
     fn refusal(&self) -> Option<Rejection> {
@@ -66,6 +69,7 @@ struct Prepare {
     repeatable: bool,
     gates_first_chunk: bool,
     limits: Limits,
+    dress: Dress,
 }
 
 /// Takes one request through the pipeline and writes its log line.
@@ -86,6 +90,7 @@ pub async fn handle<C: Downstream>(
             answered(client, deadline, worker.limits().body_timeout, &answer).await
         }
         Prepared::Forward(prepare) => {
+            client.dress(prepare.dress.clone());
             pass(worker, client, deadline, &prepare, &request_id, record.as_deref_mut(), &mut tally)
                 .await
         }
@@ -221,10 +226,14 @@ fn prepare(
                     && head.version == Version::Http11
                     && head.fields.get(Known::Expect).is_none(),
                 limits: snapshot.server.limits,
+                dress: forward.dress.clone(),
             }))
         }
         (Ok(Action::Redirect(location)), ..) => {
             Prepared::Answer(respond::redirect(location.clone()))
+        }
+        (Ok(Action::Answer(pipeline::Answer::HostConfig(persona))), ..) => {
+            Prepared::Answer(respond::host_config(persona))
         }
         (Ok(Action::Forward(_)), ..) => Prepared::Answer(respond::problem(
             &Rejection::new(crate::rejection::Code::Internal, "forward without an owner"),

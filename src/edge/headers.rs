@@ -7,12 +7,14 @@ use std::net::IpAddr;
 
 use http::Method;
 
+use crate::apps::streamlit;
 use crate::gate::target::Address;
 use crate::http1::fields::{Field, Fields, Known, list};
 use crate::http1::framing::Framing;
 use crate::http1::head::{RequestHead, ResponseHead, Version, nominated};
 use crate::http1::send::write_field;
-use crate::pipeline::{ConnectionFacts, Forward, Handshake};
+use crate::pipeline::{ConnectionFacts, Dress, Forward, Framing as DocumentFraming, Handshake};
+use crate::policy::csp::{Disposition, Edit, FieldEdit};
 
 /// What the upstream's request head is made of.
 pub struct Outbound<'a> {
@@ -164,6 +166,56 @@ pub fn response_fields(head: &ResponseHead) -> impl Iterator<Item = Field<'_>> {
     })
 }
 
+/// The fields of an upstream's final response as the client gets them: framing policies merged,
+/// Streamlit's cookies made to work in a frame.
+pub fn dressed_fields(head: &ResponseHead, dress: &Dress, mut put: impl FnMut(&[u8], &[u8])) {
+    let is_document = dress.framing == DocumentFraming::Document || is_html(&head.fields);
+    let csp = if is_document { dress.csp() } else { None };
+    let edit = csp.map(|csp| {
+        let policies = head.fields.iter().filter_map(|field| {
+            Disposition::of(field.name).map(|disposition| (disposition, field.value))
+        });
+        csp.edit(policies)
+    });
+    let frames_streamlit = dress.frames_streamlit();
+    for field in response_fields(head) {
+        if edit.as_ref().is_some_and(|edit| replaces(edit, field.name)) {
+            continue;
+        }
+        let cookie = if frames_streamlit && field.known == Known::SetCookie {
+            streamlit::framed_xsrf_cookie(field.value)
+        } else {
+            None
+        };
+        put(field.name, cookie.as_deref().unwrap_or(field.value));
+    }
+    let Some(edit) = &edit else { return };
+    for (disposition, change) in
+        [(Disposition::Enforce, &edit.enforce), (Disposition::Report, &edit.report)]
+    {
+        if let FieldEdit::Set(policy) = change {
+            put(disposition.field_name().as_bytes(), policy.as_bytes());
+        }
+    }
+}
+
+fn is_html(fields: &Fields) -> bool {
+    let html = b"text/html";
+    fields
+        .get(Known::ContentType)
+        .and_then(|value| value.get(..html.len()))
+        .is_some_and(|value| value.eq_ignore_ascii_case(html))
+}
+
+/// Whether the upstream's field of that name does not pass.
+fn replaces(edit: &Edit<'_>, name: &[u8]) -> bool {
+    match Disposition::of(name) {
+        Some(Disposition::Enforce) => edit.enforce != FieldEdit::Keep,
+        Some(Disposition::Report) => edit.report != FieldEdit::Keep,
+        None => edit.drops_frame_options && name.eq_ignore_ascii_case(b"x-frame-options"),
+    }
+}
+
 /// Trailers that may pass: nothing that frames, routes or authenticates (RFC 9110, 6.5.1).
 pub fn is_trailer(known: Known) -> bool {
     !known.is_hop_by_hop()
@@ -222,7 +274,7 @@ mod tests {
         }
         head.connection.nominates = lines.iter().any(|(name, _)| *name == "Connection");
         let address = target::address(&head).unwrap();
-        let forward = Forward { target: "/out?q".into(), websocket: None };
+        let forward = Forward { target: "/out?q".into(), websocket: None, dress: Dress::default() };
         let mut out = Vec::new();
         write_request(
             &mut out,

@@ -2,6 +2,8 @@
 
 use http::StatusCode;
 
+use crate::apps::streamlit::HostConfig;
+use crate::config::snapshot::Persona;
 use crate::rejection::{Code, Rejection};
 
 /// A complete answer that needs no upstream.
@@ -30,6 +32,19 @@ pub fn problem(rejection: &Rejection, request_id: &str) -> Answer {
         fields.push(("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS".to_owned()));
     }
     Answer { status: rejection.status(), fields, body: body.to_string().into_bytes() }
+}
+
+/// What Streamlit's frontend asks about its host page, answered from the configuration.
+pub fn host_config(persona: &Persona) -> Answer {
+    let body = persona.host_config.as_ref().map(|config| config.body().into());
+    Answer {
+        status: StatusCode::OK,
+        fields: vec![
+            ("Content-Type", HostConfig::CONTENT_TYPE.to_owned()),
+            ("Cache-Control", HostConfig::CACHE_CONTROL.to_owned()),
+        ],
+        body: body.unwrap_or_default(),
+    }
 }
 
 /// 308: the method and the body stay what they are.

@@ -111,12 +111,6 @@ def test_a_large_file_uploads(streamlit_front: Vestibule, page: Page) -> None:
     check_upload(page, 20_000_000)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="Streamlit's _streamlit_xsrf cookie is SameSite=Lax, so it is not sent from another site's "
-    "iframe; Vestibule will rewrite it to SameSite=None; Secure; Partitioned",
-)
 def test_a_file_uploads_from_an_iframe(streamlit_front: Vestibule, page: Page) -> None:
     chat = streamlit_front.url("chat-public", "/" + LAUNCHES["public"])
     page.goto(streamlit_front.url("app", f"/?chat={quote(chat, safe='')}"))

@@ -12,6 +12,7 @@ mod harness;
 
 mod endurance;
 mod exchange;
+mod framing;
 mod front;
 mod fuzz_upstream;
 mod gate;

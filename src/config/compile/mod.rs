@@ -5,6 +5,7 @@
 //! for it, so that the rest can be checked; the result is thrown away if there was any error.
 
 mod certificates;
+mod framing;
 mod hosts;
 mod identity;
 mod server;

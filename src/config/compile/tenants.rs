@@ -10,7 +10,10 @@ use super::super::reader::Entry;
 use super::super::snapshot::{AppKind, Device, Mode, Persona, Site, Tenant, Upstream};
 use super::super::source::At;
 use super::super::values::Name;
+use super::framing::Framing;
 use super::{Compiler, dangling, identity};
+use crate::apps::streamlit::HostConfig;
+use crate::policy::csp::CompiledCsp;
 
 pub type Upstreams = HashMap<Arc<str>, Arc<Upstream>>;
 
@@ -53,7 +56,8 @@ pub fn compile<'r>(
     let mut placed = Vec::new();
     let mut tenants = HashMap::new();
     for entry in root.tenants.iter().flat_map(|at| at.value.iter()) {
-        let tenant = tenant(entry, upstreams, &mut placed, compiler);
+        let framing = Framing::new(root, entry);
+        let tenant = tenant(entry, &framing, upstreams, &mut placed, compiler);
         tenants.insert(entry.name.clone(), Arc::new(tenant));
     }
     (tenants, placed)
@@ -61,6 +65,7 @@ pub fn compile<'r>(
 
 fn tenant<'r>(
     entry: &'r Entry<raw::Tenant>,
+    framing: &Framing<'r>,
     upstreams: &Upstreams,
     placed: &mut Vec<Placed<'r>>,
     compiler: &mut Compiler<'_>,
@@ -75,7 +80,12 @@ fn tenant<'r>(
         let upstream = upstream(one.value.upstream.as_ref(), &key, upstreams, compiler);
         // A stand-in keeps the persona in the checks of hosts and paths.
         let upstream = upstream.unwrap_or_else(|| stand_in(&one.name));
-        let persona = Arc::new(persona(&entry.name, one, hosts, upstream));
+        let mut persona = persona(&entry.name, one, hosts, upstream);
+        let embedders = framing.embedders(&one.name, compiler);
+        persona.framing = framing.persona(one, &embedders, compiler);
+        persona.host_config =
+            (persona.app == AppKind::Streamlit).then(|| HostConfig::new(&embedders));
+        let persona = Arc::new(persona);
         placed.push(Placed { what: Claimant::Persona(persona.clone()), hosts });
         personas.push(persona);
     }
@@ -90,6 +100,7 @@ fn tenant<'r>(
             name: one.name.clone(),
             hosts: hosts.iter().map(|at| at.value.0.clone()).collect(),
             upstream: upstream.unwrap_or_else(|| stand_in(&one.name)),
+            framing: framing.site(one, compiler),
         });
         placed.push(Placed { what: Claimant::Site(site.clone()), hosts });
         sites.push(site);
@@ -128,6 +139,8 @@ fn persona(
         app: raw.app.as_ref().map_or(AppKind::Generic, |at| at.value),
         mode: raw.mode.as_ref().map_or(Mode::Public, |at| at.value),
         devices: devices.collect(),
+        framing: CompiledCsp::none(),
+        host_config: None,
     }
 }
 

@@ -166,6 +166,19 @@ impl CompiledCsp {
         Ok(compiled)
     }
 
+    /// Nothing is asked of anybody.
+    pub fn none() -> Self {
+        Self {
+            mode: Mode::Merge,
+            ancestors: None,
+            frames: Box::default(),
+            script: Box::default(),
+            connect: Box::default(),
+            script_place: ScriptPlace::Elsewhere,
+            alone: Box::default(),
+        }
+    }
+
     /// What to do about an answer whose policies are these, field by field in their order.
     ///
     /// Meant for every answer of the document's paths, 304 among them: a cache takes the fields of

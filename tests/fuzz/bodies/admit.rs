@@ -60,7 +60,7 @@ fn check(snapshot: &Snapshot, connection: &ConnectionFacts, head: &RequestHead, 
     let admission = vestibule::pipeline::admit(snapshot, connection, head);
     let visible = |text: &str| text.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
     let forward = match admission.verdict {
-        Err(_) => return,
+        Err(_) | Ok(Action::Answer(_)) => return,
         Ok(Action::Redirect(location)) => {
             let sound = location.starts_with('/') && !location.starts_with("//")
                 || ["https://a.test/", "https://b.test/"].iter().any(|at| location.starts_with(at))
@@ -146,6 +146,7 @@ fn snapshot(http_mode: HttpMode) -> Snapshot {
         name: "home".into(),
         hosts: vec!["b.test".into()],
         upstream: upstream(),
+        framing: vestibule::policy::csp::CompiledCsp::none(),
     };
     add("b.test", "/", Target::Site(Arc::new(site)));
     Snapshot {
@@ -171,6 +172,8 @@ fn snapshot(http_mode: HttpMode) -> Snapshot {
 
 fn persona(name: &str, host: &str, path: &str) -> Arc<Persona> {
     Arc::new(Persona {
+        framing: vestibule::policy::csp::CompiledCsp::none(),
+        host_config: None,
         tenant: "acme".into(),
         name: name.into(),
         hosts: vec![host.into()],

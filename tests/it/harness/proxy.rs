@@ -153,6 +153,8 @@ impl Builder {
             id: ServerId(NEXT.fetch_add(1, Ordering::Relaxed)),
         });
         Persona {
+            framing: vestibule::policy::csp::CompiledCsp::none(),
+            host_config: None,
             tenant: "acme".into(),
             name: format!("persona-{index}").into(),
             hosts: vec![route.host.into()],
@@ -185,6 +187,19 @@ impl Proxy {
     /// A persona on every path of `chat.test`, over one upstream.
     pub fn before(upstream: SocketAddr) -> Self {
         Builder::default().persona("chat.test", "/", &[upstream]).start()
+    }
+
+    /// A server as this configuration says, `UPSTREAM` in it standing for the address.
+    pub fn configured(text: &str, upstream: SocketAddr) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let text = text.replace("UPSTREAM", &upstream.to_string());
+        let loaded = vestibule::config::load_str("test.toml", &text, folder.path());
+        let problems: Vec<_> = loaded.problems.iter().map(ToString::to_string).collect();
+        let snapshot = loaded.snapshot.unwrap_or_else(|| panic!("{}", problems.join("\n")));
+        let log = folder.path().join("access.log");
+        let options = Options { access_log: Some(log.clone()) };
+        let app = App::start(snapshot, options).unwrap();
+        Proxy { app, ca: DevCa::generate().unwrap(), log, _folder: folder }
     }
 
     pub fn http(&self) -> SocketAddr {
