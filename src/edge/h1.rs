@@ -4,7 +4,7 @@
 //! served one after the other; a pipelined one waits in the buffer. After an answer that came
 //! before its request's body the connection lingers, so that the client can read the answer.
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -325,9 +325,11 @@ impl Http1 {
     /// The status line and the fields that every answer has.
     fn write_start(&mut self, status: StatusCode) {
         let out = self.send.head();
-        // Writing to a Vec cannot fail.
-        let reason = status.canonical_reason().unwrap_or("");
-        let _ = write!(out, "HTTP/1.1 {} {reason}\r\n", status.as_u16());
+        out.extend_from_slice(b"HTTP/1.1 ");
+        out.extend_from_slice(status.as_str().as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(status.canonical_reason().unwrap_or("").as_bytes());
+        out.extend_from_slice(b"\r\n");
     }
 
     fn write_end(&mut self) {

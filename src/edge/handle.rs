@@ -89,8 +89,8 @@ pub async fn handle<C: Downstream>(
             tally.status = Some(answer.status);
             answered(client, deadline, worker.limits().body_timeout, &answer).await
         }
-        Prepared::Forward(prepare) => {
-            client.dress(prepare.dress.clone());
+        Prepared::Forward(mut prepare) => {
+            client.dress(std::mem::take(&mut prepare.dress));
             pass(worker, client, deadline, &prepare, &request_id, record.as_deref_mut(), &mut tally)
                 .await
         }

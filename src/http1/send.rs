@@ -13,6 +13,8 @@ use super::framing::Framing;
 /// Data up to this size is copied behind what is buffered, so that head and body leave in one
 /// write; longer data is written from where it lies.
 const COPY: usize = 16 * 1024;
+/// What the buffer begins with.
+const HEAD: usize = 2 * 1024;
 /// With more than this buffered nothing is added before some has left.
 const FULL: usize = 64 * 1024;
 
@@ -53,6 +55,10 @@ impl Send {
 
     /// The buffer, for writing a head.
     pub fn head(&mut self) -> &mut Vec<u8> {
+        if self.out.capacity() == 0 {
+            // A head and a small body; growing there step by step costs more.
+            self.out.reserve(HEAD);
+        }
         &mut self.out
     }
 
