@@ -8,7 +8,6 @@
 pub mod accept;
 pub mod h1;
 pub mod h2;
-pub mod h2_tunnel;
 pub mod handle;
 pub mod headers;
 pub mod respond;

@@ -1,215 +1,37 @@
-//! HTTP/2 from the client, on the `h2` crate.
-//!
-//! One task drives a connection, one each stream. Bounds: 100 streams, windows of 64 KiB a stream
-//! and 256 KiB a connection, 32 KiB of unsent data a stream; a client that keeps resetting streams
-//! that are being worked on is sent away.
+//! One HTTP/2 stream as the pipeline sees it: its request, and the answer to it.
 
-use std::future::poll_fn;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use h2::server::{Connection, SendResponse};
+use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, DATE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use tokio::time::Instant;
 
-use super::h2_tunnel::H2Tunnel;
-use super::handle::{Downstream, Finish, handle};
-use super::headers::{dressed_fields, is_trailer, response_fields};
-use super::respond::Answer;
-use super::worker::Worker;
+use super::SEND_BUFFER;
+use crate::edge::handle::Downstream;
+use crate::edge::headers::{dressed_fields, is_trailer, response_fields};
+use crate::edge::respond::Answer;
 use crate::http1::BodyError;
 use crate::http1::fields::{Fields, Known};
 use crate::http1::framing::{self, Framing};
 use crate::http1::head::{MAX_FIELDS, RequestHead, ResponseHead, Version};
-use crate::net::deadline::Deadline;
-use crate::net::io::Io;
-use crate::pipeline::{ConnectionFacts, Dress};
+use crate::pipeline::Dress;
 use crate::rejection::{Code, Rejection};
 use crate::telemetry::request_id::RequestId;
 use crate::upstream::client::{Client, ClientError};
 use crate::upstream::connection::Incoming;
 
-const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 256 * 1024;
-const MAX_STREAMS: u32 = 100;
-const SEND_BUFFER: usize = 32 * 1024;
-/// Streams that a client may reset while they are being worked on, over the life of a connection,
-/// beyond a tenth of all its streams.
-const RESETS: u32 = 200;
-
-/// What the streams of one connection share.
-#[derive(Debug, Default)]
-struct Streams {
-    open: AtomicU32,
-    total: AtomicU32,
-    reset: AtomicU32,
-}
-
-/// Serves one connection to its end.
-pub async fn serve(
-    io: Io,
-    worker: Arc<Worker>,
-    facts: Arc<ConnectionFacts>,
-    first: Instant,
-    mut deadline: Deadline,
-) {
-    let limits = worker.limits();
-    let mut builder = h2::server::Builder::new();
-    builder
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
-        .max_send_buffer_size(SEND_BUFFER)
-        .enable_connect_protocol();
-    let Ok(Ok(connection)) = deadline.run(first, builder.handshake::<_, Bytes>(io)).await else {
-        return;
-    };
-    let mut session = Session {
-        connection,
-        worker,
-        streams: Arc::new(Streams::default()),
-        deadline,
-        idle_since: Instant::now(),
-        goodbye: None,
-    };
-    while let Some((request, respond)) = poll_fn(|cx| session.poll_next(cx)).await {
-        let streams = Arc::clone(&session.streams);
-        let total = streams.total.fetch_add(1, Ordering::Relaxed);
-        if streams.reset.load(Ordering::Relaxed) > RESETS + total / 10 {
-            session.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-            break;
-        }
-        let open = OpenStream::new(streams);
-        let (worker, facts) = (Arc::clone(&session.worker), Arc::clone(&facts));
-        tokio::spawn(async move { stream(&worker, &facts, open, request, respond).await });
-    }
-    // Lets GOAWAY out; a peer that does not read it is not waited for.
-    let Session { mut connection, mut deadline, .. } = session;
-    let close = poll_fn(|cx| connection.poll_closed(cx));
-    let _ = deadline.run(Instant::now() + limits.body_timeout, close).await;
-}
-
-/// One connection.
-struct Session {
-    connection: Connection<Io, Bytes>,
-    worker: Arc<Worker>,
-    streams: Arc<Streams>,
-    deadline: Deadline,
-    idle_since: Instant,
-    /// When the client was told that this connection takes no new streams.
-    goodbye: Option<Instant>,
-}
-
-type Accepted = (Box<Request<RecvStream>>, SendResponse<Bytes>);
-
-impl Session {
-    /// The next stream; none once the connection has ended or should.
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Accepted>> {
-        loop {
-            match self.connection.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => {
-                    return Poll::Ready(Some((Box::new(request), respond)));
-                }
-                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(None),
-                Poll::Pending => {}
-            }
-            let limits = self.worker.limits();
-            let is_busy = self.streams.open.load(Ordering::Relaxed) > 0;
-            if is_busy {
-                self.idle_since = Instant::now();
-            }
-            if self.goodbye.is_none() && self.worker.is_draining() {
-                self.say_goodbye();
-                continue;
-            }
-            // Streams that the client opened before it read our goodbye are still served.
-            let until = match self.goodbye {
-                Some(said) => self.idle_since.max(said) + limits.body_timeout,
-                None => self.idle_since + limits.idle_timeout,
-            };
-            // On a busy connection it never fires; it only makes us look whether we drain.
-            if self.deadline.poll(cx, Some(until)).is_pending() || is_busy {
-                return Poll::Pending;
-            }
-            if self.goodbye.is_some() {
-                return Poll::Ready(None);
-            }
-            self.say_goodbye();
-        }
-    }
-
-    /// The next poll of the connection sends it.
-    fn say_goodbye(&mut self) {
-        self.connection.graceful_shutdown();
-        self.goodbye = Some(Instant::now());
-    }
-}
-
-/// Counts as an open stream of its connection while it lives: a WebSocket keeps its connection.
-#[derive(Debug)]
-struct OpenStream(Arc<Streams>);
-
-impl OpenStream {
-    fn new(streams: Arc<Streams>) -> Self {
-        streams.open.fetch_add(1, Ordering::Relaxed);
-        Self(streams)
-    }
-}
-
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-async fn stream(
-    worker: &Arc<Worker>,
-    facts: &ConnectionFacts,
-    open: OpenStream,
-    request: Box<Request<RecvStream>>,
-    respond: SendResponse<Bytes>,
-) {
-    let mut deadline = Deadline::default();
-    let mut client = Http2::new(*request, respond);
-    match handle(worker, facts, &mut client, &mut deadline).await {
-        Finish::Answered { .. } => {}
-        Finish::Abort => {
-            if client.was_reset() {
-                open.0.reset.fetch_add(1, Ordering::Relaxed);
-            }
-            client.abort();
-        }
-        Finish::Switched(upstream, log) => {
-            let Http2 { recv, send, chunk, .. } = client;
-            if let Some(send) = send {
-                let upstream = *upstream;
-                let rest = upstream.recv.into_rest();
-                drop(deadline);
-                let tunnel = H2Tunnel::new((recv, send, chunk), (upstream.io, rest), log);
-                worker.spawn_tunnel(Box::pin(async move {
-                    tunnel.await;
-                    drop(open);
-                }));
-            }
-        }
-    }
-}
-
 /// One stream.
-struct Http2 {
+pub struct Http2 {
     head: RequestHead,
-    recv: RecvStream,
-    chunk: Bytes,
+    pub recv: RecvStream,
+    pub chunk: Bytes,
     request_ended: bool,
     trailers: Fields,
     respond: SendResponse<Bytes>,
-    send: Option<SendStream<Bytes>>,
+    pub send: Option<SendStream<Bytes>>,
     /// Bytes that the declared length still owes.
     owed: Option<u64>,
     ended: bool,
@@ -219,7 +41,7 @@ struct Http2 {
 }
 
 impl Http2 {
-    fn new(request: Request<RecvStream>, respond: SendResponse<Bytes>) -> Self {
+    pub fn new(request: Request<RecvStream>, respond: SendResponse<Bytes>) -> Self {
         let (parts, recv) = request.into_parts();
         let protocol = parts.extensions.get::<h2::ext::Protocol>();
         let mut head = RequestHead {
@@ -271,12 +93,12 @@ impl Http2 {
         }
     }
 
-    fn was_reset(&mut self) -> bool {
+    pub fn was_reset(&mut self) -> bool {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         self.poll_gone(&mut cx).is_ready()
     }
 
-    fn abort(mut self) {
+    pub fn abort(mut self) {
         match &mut self.send {
             Some(send) => send.send_reset(Reason::INTERNAL_ERROR),
             None => self.respond.send_reset(Reason::INTERNAL_ERROR),
