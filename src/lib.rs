@@ -4,26 +4,50 @@
 //!
 //! Read the modules in this order to follow one.
 //!
-//! 1. [`edge`] accepts a connection, terminates TLS ([`tls`]) and reads HTTP/1 through our own
-//!    strict codec ([`http1`]) or HTTP/2 through the `h2` crate.
-//! 2. [`pipeline`] admits it: [`gate`] makes one canonical host and path or refuses, [`route`]
-//!    finds tenant, persona and device, and [`policy`] decides whether it may pass and as whom.
-//! 3. [`upstream`] picks a server, a pooled connection, and passes the stream both ways.
-//! 4. [`pipeline`] dresses the answer; [`telemetry`] writes one line about it.
+//! 1. [`edge`] accepts a connection ([`edge::accept`]: PROXY header, TLS by [`tls`]) and reads
+//!    HTTP/1 through our own strict codec ([`http1`]) or HTTP/2 through the `h2` crate.
+//! 2. [`edge::handle`] takes each request through [`pipeline::admit`]: [`gate`] makes one canonical
+//!    host and path or refuses, [`route`] finds tenant, persona and device, [`apps`] knows what a
+//!    path means to the app behind it. The answer is data: forward this there, redirect, refuse.
+//! 3. [`upstream::forward`] picks a server and a pooled connection, and [`upstream::exchange`]
+//!    moves request and response both ways at once. A WebSocket leaves it for a tunnel
+//!    ([`edge::tunnel`]), a small future of its own.
+//! 4. [`edge::headers`] dresses what comes back, with the framing policies of [`policy::csp`];
+//!    [`telemetry`] writes one line about it.
 //!
 //! Around them: [`config`] turns a TOML file into an immutable [`config::snapshot::Snapshot`],
 //! [`reload`] swaps a new one in, [`app`] starts and stops the whole, [`cli`] is what people type,
 //! [`demo`] shows it all on loopback.
 //!
+//! [`policy`] holds the stages that decide who may pass and as whom, with the state of limits in
+//! [`state`]. Of these the pipeline runs framing ([`policy::csp`]) and Streamlit's rules so far;
+//! launches, metadata, sessions, origins, assertions and limits are complete as pure functions and
+//! are not called yet.
+//!
+//! # Threads
+//!
+//! Each worker is one thread with one current-thread runtime, its own `SO_REUSEPORT` listeners and
+//! its own upstream connections. Workers share the snapshot, the connection count and the order to
+//! stop, nothing else. Reloading and writing the access log have a thread each; a worker waits for
+//! neither.
+//!
+//! # Memory
+//!
+//! A connection that waits holds no buffer: reads go through one scratch buffer a thread
+//! ([`http1::scratch`]) and only what arrived is kept. A stream's buffers are bounded on both
+//! sides, and one side is read only while the other takes.
+//!
 //! # What must stay true
 //!
-//! - Raw configuration and the compiled snapshot are different types; a request loads the snapshot
-//!   once.
+//! - Raw configuration and the compiled snapshot are different types; a request decides with one
+//!   snapshot.
 //! - Policy is pure: no sockets, no clock, no randomness of its own.
 //! - A later stage takes the earlier stage's witness, so that the wrong order does not compile.
-//! - Only `http1`, `edge` and `upstream` touch sockets, httparse and h2.
+//! - Only `http1`, `net`, `edge` and `upstream` touch sockets, httparse and h2.
 //! - One [`rejection::Rejection`]; one place turns it into bytes.
 //! - What cannot be read in exactly one way does not parse.
+//! - Trusted headers are always set or removed, on every path, upgrades included.
+//! - Every map and every queue is bounded.
 
 pub mod app;
 pub mod apps;
