@@ -46,8 +46,8 @@ impl fmt::Display for ReloadOutcome {
         match self {
             Self::Unchanged => f.write_str("the configuration is unchanged"),
             Self::Applied { warnings, personas, took } => {
-                write!(f, "the new configuration serves {personas} personas")?;
-                write!(f, " ({} ms, {} warnings)", took.as_millis(), warnings.len())
+                write!(f, "the new configuration serves; personas: {personas}, ")?;
+                write!(f, "warnings: {}, {} ms", warnings.len(), took.as_millis())
             }
             Self::Refused { problems } => {
                 f.write_str("the new configuration is refused, the old one goes on serving")?;

@@ -210,7 +210,7 @@ fn next(outcomes: &Receiver<String>) -> String {
 fn a_watcher_notices_by_itself() {
     let (_watcher, outcomes, folder) = watch(Fixture::new(), Duration::from_millis(5));
     replace(folder.path(), "new.example");
-    assert!(next(&outcomes).contains("serves 1 personas"));
+    assert!(next(&outcomes).contains("personas: 1,"));
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn a_watcher_can_be_asked() {
     assert!(next(&outcomes).contains("unchanged"));
     replace(folder.path(), "new.example");
     watcher.trigger();
-    assert!(next(&outcomes).contains("serves 1 personas"));
+    assert!(next(&outcomes).contains("personas: 1,"));
 }
 
 fn replace(folder: &Path, host: &str) {

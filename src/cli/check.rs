@@ -17,7 +17,7 @@ pub fn check(file: &Path) -> ExitCode {
     }
     let (errors, warnings) = count(&loaded.problems);
     let verdict = if loaded.snapshot.is_some() { "ok" } else { "not usable" };
-    let _ = writeln!(text, "{}: {verdict}, {errors} errors, {warnings} warnings", file.display());
+    let _ = writeln!(text, "{}: {verdict}; errors: {errors}, warnings: {warnings}", file.display());
     // A reader that has seen enough (`| head`) is no reason to fail.
     let _ = std::io::stdout().write_all(text.as_bytes());
     if loaded.snapshot.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
