@@ -123,6 +123,21 @@ def test_a_file_uploads_from_an_iframe(streamlit_front: Vestibule, page: Page) -
     assert upload.value.ok, f"the upload was answered with {upload.value.status}"
 
 
+def test_a_page_of_another_origin_cannot_frame_it(streamlit_front: Vestibule, page: Page) -> None:
+    chat = streamlit_front.url("chat-public", "/" + LAUNCHES["public"])
+    body = f'<iframe id="chat-iframe" src="{chat}"></iframe>'
+    page.route("https://elsewhere.test/", lambda route: route.fulfill(content_type="text/html", body=body))
+    page.goto("https://elsewhere.test/", wait_until="load")
+    # What Chromium shows in place of a document that may not be framed here.
+    refused = ["chrome-error://chromewebdata/"]
+    for _ in range(100):
+        if [frame.url for frame in page.frames[1:]] == refused:
+            break
+        page.wait_for_timeout(100)
+    assert [frame.url for frame in page.frames[1:]] == refused
+    expect(page.frame_locator("#chat-iframe").get_by_text("public presses: 0")).to_have_count(0)
+
+
 def test_two_personas_keep_their_own_sessions(streamlit_front: Vestibule, browser) -> None:
     """One browser, two hosts behind one certificate: whatever connections it shares, each app answers."""
     pages = {persona: browser.new_page() for persona in ["public", "test"]}
