@@ -4,7 +4,9 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use sha1::{Digest, Sha1};
+use std::future::poll_fn;
 use std::io;
+use std::task::Poll;
 
 use super::client::{Client, ClientError};
 use super::connect::connect;
@@ -66,10 +68,12 @@ pub async fn forward<C: Client>(
     deadline: &mut Deadline,
     tally: &mut Tally,
 ) -> Outcome {
-    if plan.gates_first_chunk
-        && let Err(outcome) = first_chunk(client, limits, deadline).await
-    {
-        return outcome;
+    if plan.gates_first_chunk {
+        if let Err(outcome) = first_chunk(client, limits, deadline).await {
+            return outcome;
+        }
+    } else if let Some(error) = already_malformed(client).await {
+        return failed(Failure::RequestBody(error), false);
     }
     let mut refusal = Rejection::new(Code::UpstreamUnavailable, "the upstream has no servers");
     for server in fleet.round_robin.order(plan.upstream) {
@@ -115,13 +119,24 @@ async fn first_chunk<C: Client>(
     deadline: &mut Deadline,
 ) -> Result<(), Outcome> {
     let at = tokio::time::Instant::now() + limits.body_timeout;
-    let first = std::future::poll_fn(|cx| client.poll_body(cx).map(|body| body.map(|_| ())));
+    let first = poll_fn(|cx| client.poll_body(cx).map(|body| body.map(|_| ())));
     match deadline.run(at, first).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(ClientError::Gone)) => Err(Outcome::ClientGone),
         Ok(Err(ClientError::Body(error))) => Err(failed(Failure::RequestBody(error), false)),
         Err(_) => Err(failed(Failure::RequestTimeout, false)),
     }
+}
+
+/// Whether what has arrived of the body is malformed; waits for nothing.
+async fn already_malformed<C: Client>(client: &mut C) -> Option<BodyError> {
+    poll_fn(|cx| {
+        Poll::Ready(match client.poll_body(cx) {
+            Poll::Ready(Err(ClientError::Body(error))) => Some(error),
+            _ => None,
+        })
+    })
+    .await
 }
 
 async fn attempt<C: Client>(
@@ -136,7 +151,7 @@ async fn attempt<C: Client>(
     connection.send.begin(plan.framing);
     let timeout = plan.upstream.response_timeout;
     let mut exchange = Exchange::new(client, connection, limits, timeout, &plan.upgrade, tally);
-    let result = std::future::poll_fn(|cx| exchange.poll(cx, deadline)).await;
+    let result = poll_fn(|cx| exchange.poll(cx, deadline)).await;
     result.map_err(|failure| (failure, exchange.has_answered()))
 }
 

@@ -138,6 +138,13 @@ fn ambiguous_requests_reach_no_upstream() {
             400,
             "framing_ambiguous",
         ),
+        (
+            format!(
+                "POST / HTTP/1.1\r\n{host}Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"
+            ),
+            400,
+            "framing_ambiguous",
+        ),
         // Lines.
         ("GET / HTTP/1.1\nHost: chat.test\n\n".into(), 400, "request_malformed"),
         (format!("GET / HTTP/1.1\r\n{host}A: b\nC: d\r\n\r\n"), 400, "request_malformed"),
