@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::headers::{self, Outbound};
 use super::respond::{self, Answer};
 use super::worker::Worker;
-use crate::config::snapshot::{Limits, Upstream};
+use crate::config::snapshot::Limits;
 use crate::http1::fields::Known;
 use crate::http1::framing::Framing;
 use crate::http1::head::{RequestHead, Version};
@@ -62,12 +62,7 @@ enum Prepared {
 }
 
 struct Prepare {
-    upstream: Arc<Upstream>,
-    wire: Vec<u8>,
-    framing: Framing,
-    upgrade: Upgrade,
-    repeatable: bool,
-    gates_first_chunk: bool,
+    plan: Plan,
     limits: Limits,
     dress: Dress,
 }
@@ -115,15 +110,7 @@ async fn pass<C: Downstream>(
     record: Option<&mut Record>,
     tally: &mut Tally,
 ) -> Finish {
-    let plan = Plan {
-        upstream: &prepare.upstream,
-        head: &prepare.wire,
-        framing: prepare.framing,
-        upgrade: prepare.upgrade.clone(),
-        repeatable: prepare.repeatable,
-        gates_first_chunk: prepare.gates_first_chunk,
-    };
-    match forward(client, &plan, &worker.fleet, &prepare.limits, deadline, tally).await {
+    match forward(client, &prepare.plan, &worker.fleet, &prepare.limits, deadline, tally).await {
         Outcome::Complete { whole_request } => Finish::Answered { whole_request },
         Outcome::Switched(connection) => Finish::Switched(connection, None),
         Outcome::Reject(rejection) => {
@@ -135,7 +122,7 @@ async fn pass<C: Downstream>(
             match answered(client, deadline, prepare.limits.body_timeout, &answer).await {
                 // The request's body was not read to its end, whatever the client believes.
                 Finish::Answered { .. } => {
-                    Finish::Answered { whole_request: prepare.framing == Framing::Empty }
+                    Finish::Answered { whole_request: prepare.plan.framing == Framing::Empty }
                 }
                 finish => finish,
             }
@@ -143,12 +130,6 @@ async fn pass<C: Downstream>(
         Outcome::Cut(reason) => {
             if let Some(record) = record {
                 record.cut(reason);
-            }
-            Finish::Abort
-        }
-        Outcome::ClientGone => {
-            if let Some(record) = record {
-                record.cut("the client went away");
             }
             Finish::Abort
         }
@@ -216,18 +197,18 @@ fn prepare(
                     Upgrade::WebSocket(websocket_accept(key))
                 }
             };
-            Prepared::Forward(Box::new(Prepare {
+            let plan = Plan {
                 upstream: Arc::clone(owner.upstream()),
-                wire,
+                head: wire,
                 framing,
                 upgrade,
                 repeatable: is_repeatable(head, framing),
                 gates_first_chunk: framing == Framing::Chunked
                     && head.version == Version::Http11
                     && head.fields.get(Known::Expect).is_none(),
-                limits: snapshot.server.limits,
-                dress: forward.dress.clone(),
-            }))
+            };
+            let (limits, dress) = (snapshot.server.limits, forward.dress.clone());
+            Prepared::Forward(Box::new(Prepare { plan, limits, dress }))
         }
         (Ok(Action::Redirect(location)), ..) => {
             Prepared::Answer(respond::redirect(location.clone()))

@@ -41,11 +41,6 @@ impl Deadline {
         Poll::Pending
     }
 
-    /// Frees the timer, for a connection that has no more deadlines.
-    pub fn clear(&mut self) {
-        self.sleep = None;
-    }
-
     /// Runs `future` until it ends or `at` has passed.
     pub async fn run<F: Future>(&mut self, at: Instant, future: F) -> Result<F::Output, Elapsed> {
         let mut future = std::pin::pin!(future);

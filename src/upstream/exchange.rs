@@ -149,11 +149,6 @@ impl<'a, C: Client> Exchange<'a, C> {
         !matches!(self.download, Download::Head { .. })
     }
 
-    /// Whether any of the request body was taken from the client.
-    pub fn has_taken_body(&self) -> bool {
-        self.tally.request_bytes > 0
-    }
-
     /// Moves what can be moved.
     pub fn poll(
         &mut self,

@@ -6,6 +6,7 @@ use base64::prelude::BASE64_STANDARD;
 use sha1::{Digest, Sha1};
 use std::future::poll_fn;
 use std::io;
+use std::sync::Arc;
 use std::task::Poll;
 
 use super::client::{Client, ClientError};
@@ -22,12 +23,15 @@ use crate::http1::head::ResponseHead;
 use crate::net::deadline::Deadline;
 use crate::rejection::{Code, Rejection};
 
+/// Why an answer was cut that nobody waits for any more.
+const GONE: &str = "the client went away";
+
 /// What to send where.
 #[derive(Debug)]
-pub struct Plan<'a> {
-    pub upstream: &'a Upstream,
+pub struct Plan {
+    pub upstream: Arc<Upstream>,
     /// The request head, ready for the wire.
-    pub head: &'a [u8],
+    pub head: Vec<u8>,
     pub framing: Framing,
     pub upgrade: Upgrade,
     /// Sending the request twice is the same as sending it once, and it has no body.
@@ -47,22 +51,19 @@ pub struct Fleet {
 #[derive(Debug)]
 pub enum Outcome {
     /// The answer was passed whole; `whole_request` tells whether the request was read to its end.
-    Complete {
-        whole_request: bool,
-    },
+    Complete { whole_request: bool },
     /// A WebSocket: from here on bytes pass both ways.
     Switched(Box<Connection>),
     /// The client was sent nothing yet: tell it this.
     Reject(Rejection),
-    /// The answer broke off; the client must see that it did.
+    /// The answer broke off, and the client, if it is still there, must see that it did.
     Cut(&'static str),
-    ClientGone,
 }
 
 /// Passes one request. The body is read from `client`, the answer written to it.
 pub async fn forward<C: Client>(
     client: &mut C,
-    plan: &Plan<'_>,
+    plan: &Plan,
     fleet: &Fleet,
     limits: &Limits,
     deadline: &mut Deadline,
@@ -76,7 +77,7 @@ pub async fn forward<C: Client>(
         return failed(Failure::RequestBody(error), false);
     }
     let mut refusal = Rejection::new(Code::UpstreamUnavailable, "the upstream has no servers");
-    for server in fleet.round_robin.order(plan.upstream) {
+    for server in fleet.round_robin.order(&plan.upstream) {
         let mut may_reuse = true;
         loop {
             let pooled = if may_reuse { fleet.pool.take(server.id, plan.repeatable) } else { None };
@@ -122,7 +123,7 @@ async fn first_chunk<C: Client>(
     let first = poll_fn(|cx| client.poll_body(cx).map(|body| body.map(|_| ())));
     match deadline.run(at, first).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(ClientError::Gone)) => Err(Outcome::ClientGone),
+        Ok(Err(ClientError::Gone)) => Err(Outcome::Cut(GONE)),
         Ok(Err(ClientError::Body(error))) => Err(failed(Failure::RequestBody(error), false)),
         Err(_) => Err(failed(Failure::RequestTimeout, false)),
     }
@@ -142,12 +143,12 @@ async fn already_malformed<C: Client>(client: &mut C) -> Option<BodyError> {
 async fn attempt<C: Client>(
     client: &mut C,
     connection: &mut Connection,
-    plan: &Plan<'_>,
+    plan: &Plan,
     limits: &Limits,
     deadline: &mut Deadline,
     tally: &mut Tally,
 ) -> Result<Done, (Failure, bool)> {
-    connection.send.head().extend_from_slice(plan.head);
+    connection.send.head().extend_from_slice(&plan.head);
     connection.send.begin(plan.framing);
     let timeout = plan.upstream.response_timeout;
     let mut exchange = Exchange::new(client, connection, limits, timeout, &plan.upgrade, tally);
@@ -173,7 +174,7 @@ fn unreachable(error: &io::Error) -> Rejection {
 fn failed(failure: Failure, answered: bool) -> Outcome {
     let (code, reason) = match failure {
         Failure::ClientGone | Failure::RequestBody(BodyError::Truncated) => {
-            return Outcome::ClientGone;
+            return Outcome::Cut(GONE);
         }
         Failure::RequestBody(_) => (Code::FramingAmbiguous, "the chunked body is malformed"),
         Failure::RequestTimeout => (Code::RequestTimeout, "the body made no progress"),

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use crate::harness::h2;
 use crate::harness::proxy::{Builder, Proxy};
 use crate::harness::upstream::Upstream;
-use crate::http2_websocket::echo;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: chat.test\r\n\r\n";
 
@@ -47,7 +46,7 @@ fn trailers_without_end_from_an_upstream_stop_their_own_answer_only() {
 
 #[test]
 fn a_websocket_over_http2_outlives_every_idle_timeout() {
-    let upstream = echo();
+    let upstream = Upstream::echoing();
     let proxy = Builder::default()
         .persona("chat.test", "/", &[upstream.address])
         .with(|builder| {
@@ -82,13 +81,7 @@ fn a_line_after_a_body_begins_no_request() {
 
 #[test]
 fn an_answer_during_a_drain_ends_its_connection_in_words() {
-    let (go, gone) = std::sync::mpsc::channel::<()>();
-    let gone = std::sync::Mutex::new(gone);
-    let upstream = Upstream::start(move |mut conversation| {
-        conversation.read_request();
-        gone.lock().unwrap().recv().unwrap();
-        conversation.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-    });
+    let (upstream, go) = Upstream::ok_when_told();
     let proxy = Proxy::before(upstream.address);
     let address = proxy.http();
     let mut client = proxy.client();

@@ -139,13 +139,7 @@ fn connections_over_the_limit_wait_for_their_turn() {
 
 #[test]
 fn a_drain_lets_the_answer_under_way_end() {
-    let (go, gone) = std::sync::mpsc::channel::<()>();
-    let gone = std::sync::Mutex::new(gone);
-    let upstream = Upstream::start(move |mut conversation| {
-        conversation.read_request();
-        gone.lock().unwrap().recv().unwrap();
-        conversation.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-    });
+    let (upstream, go) = Upstream::ok_when_told();
     let proxy = Proxy::before(upstream.address);
     let address = proxy.http();
     let mut client = proxy.client();

@@ -334,13 +334,7 @@ fn a_stalled_stream_does_not_hold_up_the_others() {
 
 #[test]
 fn a_drain_says_goaway_lets_the_answer_under_way_end_and_closes() {
-    let (go, gone) = mpsc::channel::<()>();
-    let gone = Mutex::new(gone);
-    let upstream = Upstream::start(move |mut conversation| {
-        conversation.read_request();
-        gone.lock().unwrap().recv().unwrap();
-        conversation.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-    });
+    let (upstream, go) = Upstream::ok_when_told();
     let proxy = Proxy::before(upstream.address);
     let address = proxy.http();
     soon(async {

@@ -8,39 +8,11 @@ use h2::Reason;
 use crate::harness::PATIENCE;
 use crate::harness::h2::{Client, answer, blocking, finish, read, read_exactly, soon, write};
 use crate::harness::proxy::Proxy;
-use crate::harness::upstream::{Conversation, Upstream};
-
-/// Completes the upgrade, `more` in the same write.
-fn accept(conversation: &mut Conversation, more: &[u8]) {
-    let request = conversation.read_request().unwrap();
-    let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
-    let accept = vestibule::upstream::forward::websocket_accept(key.as_bytes());
-    let mut answer = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: b\r\n\
-         Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
-    )
-    .into_bytes();
-    answer.extend_from_slice(more);
-    conversation.write(&answer);
-}
-
-pub fn echo() -> Upstream {
-    Upstream::start(|mut conversation| {
-        accept(&mut conversation, b"first");
-        let mut buffer = [0; 64 * 1024];
-        loop {
-            match conversation.read(&mut buffer) {
-                0 => break conversation.write(b"bye"),
-                count => conversation.write(&buffer[..count]),
-            }
-        }
-    })
-}
+use crate::harness::upstream::Upstream;
 
 #[test]
 fn bytes_pass_exactly_and_half_close_is_heard() {
-    let upstream = echo();
+    let upstream = Upstream::echoing();
     let proxy = Proxy::before(upstream.address);
     soon(async {
         let mut client = Client::connect(&proxy).await;
@@ -115,7 +87,7 @@ fn a_handshake_that_the_upstream_does_not_accept_properly_is_a_502() {
 #[test]
 fn a_close_by_the_upstream_ends_the_stream() {
     let upstream = Upstream::start(|mut conversation| {
-        accept(&mut conversation, b"last words");
+        conversation.accept_websocket(b"last words");
         conversation.shutdown_write();
         conversation.read_to_end();
     });
@@ -136,7 +108,7 @@ fn a_close_by_the_upstream_ends_the_stream() {
 #[test]
 fn a_reset_by_the_upstream_resets_the_stream() {
     let upstream = Upstream::start(|mut conversation| {
-        accept(&mut conversation, b"");
+        conversation.accept_websocket(b"");
         conversation.read_exactly(2);
         conversation.reset();
     });
@@ -158,7 +130,7 @@ fn the_upstream_hears_of_a_reset_by_the_client_and_of_a_lost_connection() {
         let (tell, told) = mpsc::channel();
         let tell = Mutex::new(tell);
         let upstream = Upstream::start(move |mut conversation| {
-            accept(&mut conversation, b"first");
+            conversation.accept_websocket(b"first");
             conversation.read_to_end();
             tell.lock().unwrap().send(()).unwrap();
         });
@@ -182,7 +154,7 @@ fn the_upstream_hears_of_a_reset_by_the_client_and_of_a_lost_connection() {
 fn a_slow_reader_stops_its_sender_and_loses_nothing() {
     const SIZE: usize = 8 * 1024 * 1024;
     let upstream = Upstream::start(|mut conversation| {
-        accept(&mut conversation, b"first");
+        conversation.accept_websocket(b"first");
         conversation.write(&vec![b'z'; SIZE]);
     });
     let proxy = Proxy::before(upstream.address);

@@ -3,7 +3,7 @@
 use crate::harness::PATIENCE;
 use crate::harness::client::Client;
 use crate::harness::proxy::Proxy;
-use crate::harness::upstream::{Conversation, Upstream};
+use crate::harness::upstream::Upstream;
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
@@ -14,31 +14,6 @@ fn handshake() -> String {
          Upgrade: websocket\r\nSec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Protocol: a, b\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
     )
-}
-
-fn accept(conversation: &mut Conversation, more: &[u8]) {
-    conversation.read_request().unwrap();
-    let mut answer = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {ACCEPT}\r\nSec-WebSocket-Protocol: b\r\n\
-         Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
-    )
-    .into_bytes();
-    answer.extend_from_slice(more);
-    conversation.write(&answer);
-}
-
-fn echo() -> Upstream {
-    Upstream::start(|mut conversation| {
-        accept(&mut conversation, b"first");
-        let mut buffer = [0; 64 * 1024];
-        loop {
-            match conversation.read(&mut buffer) {
-                0 => break conversation.write(b"bye"),
-                count => conversation.write(&buffer[..count]),
-            }
-        }
-    })
 }
 
 fn open(client: &mut Client) {
@@ -52,7 +27,7 @@ fn open(client: &mut Client) {
 
 #[test]
 fn bytes_pass_exactly_and_half_close_is_heard() {
-    let upstream = echo();
+    let upstream = Upstream::echoing();
     let proxy = Proxy::before(upstream.address);
     let mut client = proxy.client();
     open(&mut client);
@@ -73,7 +48,7 @@ fn bytes_pass_exactly_and_half_close_is_heard() {
 
 #[test]
 fn it_works_through_tls_and_frames_sent_early_are_kept() {
-    let upstream = echo();
+    let upstream = Upstream::echoing();
     let proxy = Proxy::before(upstream.address);
     let mut client = proxy.tls();
     client.send([handshake().as_bytes(), b"early"].concat());
@@ -86,7 +61,7 @@ fn it_works_through_tls_and_frames_sent_early_are_kept() {
 fn a_slow_reader_stops_its_sender_and_loses_nothing() {
     const SIZE: usize = 30 * 1024 * 1024;
     let upstream = Upstream::start(|mut conversation| {
-        accept(&mut conversation, b"first");
+        conversation.accept_websocket(b"first");
         conversation.write(&vec![b'z'; SIZE]);
     });
     let proxy = Proxy::before(upstream.address);
@@ -143,7 +118,7 @@ fn the_upstream_hears_when_the_client_vanishes() {
     let (tell, told) = std::sync::mpsc::channel();
     let tell = std::sync::Mutex::new(tell);
     let upstream = Upstream::start(move |mut conversation| {
-        accept(&mut conversation, b"first");
+        conversation.accept_websocket(b"first");
         conversation.read_to_end();
         tell.lock().unwrap().send(()).unwrap();
     });

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -64,6 +65,32 @@ impl Upstream {
     /// Answers 200 with a small body.
     pub fn ok() -> Self {
         Self::answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    }
+
+    /// Accepts a WebSocket, says "first", echoes, and says "bye" at the end.
+    pub fn echoing() -> Self {
+        Self::start(|mut conversation| {
+            conversation.accept_websocket(b"first");
+            let mut buffer = [0; 64 * 1024];
+            loop {
+                match conversation.read(&mut buffer) {
+                    0 => break conversation.write(b"bye"),
+                    count => conversation.write(&buffer[..count]),
+                }
+            }
+        })
+    }
+
+    /// Answers one request a connection with 200, once it is told to.
+    pub fn ok_when_told() -> (Self, Sender<()>) {
+        let (go, told) = channel();
+        let told = Mutex::new(told);
+        let upstream = Self::start(move |mut conversation| {
+            conversation.read_request();
+            told.lock().unwrap().recv().unwrap();
+            conversation.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        });
+        (upstream, go)
     }
 
     /// Everything that was ever received, over all connections.
@@ -164,6 +191,21 @@ impl Conversation {
     pub fn write(&mut self, bytes: &[u8]) {
         // The proxy may have hung up, which is what some tests want.
         let _ = self.stream.write_all(bytes);
+    }
+
+    /// Completes a WebSocket handshake, `more` in the same write.
+    pub fn accept_websocket(&mut self, more: &[u8]) {
+        let request = self.read_request().unwrap();
+        let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
+        let accept = vestibule::upstream::forward::websocket_accept(key.unwrap().as_bytes());
+        let mut answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: b\r\n\
+             Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+        )
+        .into_bytes();
+        answer.extend_from_slice(more);
+        self.write(&answer);
     }
 
     pub fn shutdown_write(&mut self) {
