@@ -18,7 +18,7 @@ use vestibule::policy::secret::Secret;
 use vestibule::policy::session::cookie::without_sessions;
 use vestibule::policy::session::keys::{PersonaKeys, SessionSecrets};
 use vestibule::policy::session::revocation::RevocationList;
-use vestibule::policy::session::{Generation, Purpose, Session, SessionId, UnixSeconds};
+use vestibule::policy::session::{Purpose, Session, SessionId, UnixSeconds};
 
 const NOW: UnixSeconds = UnixSeconds(1_763_683_200);
 const PLACE: Place<'static> = Place { tenant: "jasser", persona: "customer" };
@@ -49,7 +49,7 @@ impl Request {
         let metadata = metadata(QUERY);
         let identity = Identity::settle(&metadata, None, [0; 16]);
         let lifetime = Purpose::Cookie.lifetime();
-        let session = Session::start(SessionId([9; 16]), identity, Generation(0), NOW, lifetime);
+        let session = Session::start(SessionId([9; 16]), identity, NOW, lifetime);
         let token = keys.mint(Purpose::Cookie, &session).unwrap();
         let cookie = format!("theme=dark; {}={}; sid=1", keys.cookie.name(), token.as_str());
         Self { keys, revoked: RevocationList::default(), cookie }
@@ -58,7 +58,7 @@ impl Request {
     fn session(&self) -> Session {
         let fields = std::iter::once(black_box(self.cookie.as_bytes()));
         let authentic = self.keys.from_cookies(fields, NOW).unwrap();
-        authentic.alive(Generation(0), &self.revoked).unwrap()
+        authentic.alive(None, |id| self.revoked.contains(id)).unwrap()
     }
 
     fn write_headers(&self, session: &Session, out: &mut Vec<u8>) {
