@@ -107,7 +107,7 @@ fn assertion(c: &mut Criterion) {
         ("EdDSA", AssertionKey::ed25519_from_seed(&[7; 32]).unwrap()),
     ] {
         let policy = AssertionPolicy {
-            key,
+            key: key.into(),
             issuer: "vestibule".into(),
             audience: audience(PLACE).into(),
             ttl: DEFAULT_TTL,

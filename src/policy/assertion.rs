@@ -7,7 +7,9 @@
 //! tell them apart. `sub` is there only when there is a user id, and `assurance` says what it is
 //! worth.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
@@ -31,14 +33,17 @@ pub const DEFAULT_TTL: Duration = Duration::from_secs(60);
 /// The persona's part of the configuration, compiled.
 #[derive(Debug)]
 pub struct AssertionPolicy {
-    pub key: AssertionKey,
-    /// `iss`: which Vestibule speaks.
+    pub key: Arc<AssertionKey>,
+    /// `iss`: which Vestibule speaks; [`ISSUER`] where nothing else is configured.
     pub issuer: Box<str>,
     /// `aud`: whom it speaks to; [`audience`] where nothing else is configured.
     pub audience: Box<str>,
     /// Whole seconds, at least one.
     pub ttl: Duration,
 }
+
+/// Who issues assertions.
+pub const ISSUER: &str = "vestibule";
 
 /// `TENANT/PERSONA`.
 pub fn audience(place: Place<'_>) -> String {
@@ -81,7 +86,13 @@ impl AssertionKey {
         Ok(Self::named(Signer::Hs256(Box::new(secret.hmac())), id))
     }
 
-    /// A key from 32 random bytes: where none is configured, apps learn it from the JWKS.
+    /// A tenant's key where none is configured, the same on every machine that has the secret;
+    /// apps learn it from the JWKS.
+    pub fn of_tenant(secret: &Secret, tenant: &str) -> Result<Self, KeyError> {
+        Self::ed25519_from_seed(&secret.seed("vestibule assertion 1 ed25519", &[tenant]))
+    }
+
+    /// A key from 32 random bytes.
     pub fn ed25519_from_seed(seed: &[u8; 32]) -> Result<Self, KeyError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| KeyError::NotEd25519)?;
         Ok(Self::ed25519(pair))
@@ -165,12 +176,10 @@ impl fmt::Debug for AssertionKey {
 
 /// The JWKS document of the public keys among these; equal keys appear once.
 pub fn jwks<'k>(keys: impl IntoIterator<Item = &'k AssertionKey>) -> String {
-    let mut documents: Vec<serde_json::Value> = Vec::new();
-    for document in keys.into_iter().filter_map(AssertionKey::jwk) {
-        if !documents.contains(&document) {
-            documents.push(document);
-        }
-    }
+    // The id is a hash of the key.
+    let mut seen = HashSet::new();
+    let keys = keys.into_iter().filter(|key| seen.insert(key.id()));
+    let documents: Vec<_> = keys.filter_map(AssertionKey::jwk).collect();
     serde_json::json!({ "keys": documents }).to_string()
 }
 

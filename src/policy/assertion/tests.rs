@@ -7,8 +7,8 @@ const PLACE: Place<'static> = Place { tenant: "jasser", persona: "customer" };
 
 fn policy(key: AssertionKey) -> AssertionPolicy {
     AssertionPolicy {
-        key,
-        issuer: "vestibule".into(),
+        key: key.into(),
+        issuer: ISSUER.into(),
         audience: audience(PLACE).into(),
         ttl: DEFAULT_TTL,
     }
@@ -32,6 +32,16 @@ fn customer() -> Identity {
 
 fn hash() -> SessionHash {
     SessionHash::of(&[7; 16])
+}
+
+#[test]
+fn a_tenants_key_is_its_own_and_follows_from_the_secret() {
+    let secrets = [1, 2].map(|byte| Secret::new([byte; 32]).unwrap());
+    let id =
+        |secret: &Secret, tenant| AssertionKey::of_tenant(secret, tenant).unwrap().id().to_owned();
+    assert_eq!(id(&secrets[0], "jasser"), id(&secrets[0].clone(), "jasser"));
+    assert_ne!(id(&secrets[0], "jasser"), id(&secrets[0], "shop"));
+    assert_ne!(id(&secrets[0], "jasser"), id(&secrets[1], "jasser"));
 }
 
 #[test]
