@@ -1,0 +1,3 @@
+//! What we add to the documents of an app.
+
+pub mod splice;
