@@ -55,6 +55,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod edge;
+pub mod embed;
 pub mod gate;
 pub mod http1;
 pub mod net;
