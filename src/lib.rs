@@ -16,8 +16,8 @@
 //!    [`telemetry`] writes one line about it.
 //!
 //! Around them: [`config`] turns a TOML file into an immutable [`config::snapshot::Snapshot`],
-//! [`reload`] swaps a new one in, [`app`] starts and stops the whole, [`cli`] is what people type,
-//! [`demo`] shows it all on loopback.
+//! [`reload`] swaps a new one in, [`app`] starts and stops the whole, [`internal`] answers the apps behind us,
+//! [`cli`] is what people type, [`demo`] shows it all on loopback.
 //!
 //! [`policy`] holds the stages that decide who may pass and as whom, with the state of limits in
 //! [`state`]. Of these the pipeline runs framing ([`policy::csp`]) and Streamlit's rules so far;
@@ -57,6 +57,7 @@ pub mod demo;
 pub mod edge;
 pub mod gate;
 pub mod http1;
+pub mod internal;
 pub mod net;
 pub mod pipeline;
 pub mod policy;
