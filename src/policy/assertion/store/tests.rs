@@ -104,7 +104,8 @@ fn a_few_sessions_share_the_store_and_a_crowd_does_not_grow_it() {
     let few = fill(0..200);
     assert!(few > 180, "{few}");
     fill(200..5_000);
-    assert_eq!(store.places.iter().flatten().count(), SETS * WAYS);
+    let kept = store.places.iter().flatten().count();
+    assert!(kept > 900 && kept <= 1024, "{kept}");
     let bytes: usize = store.places.iter().flatten().map(|kept| kept.token.len()).sum();
     let bytes = bytes + SETS * WAYS * (size_of::<Kept>() + 64);
     assert!(bytes < 1024 * 1024, "{bytes}");
