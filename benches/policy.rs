@@ -6,9 +6,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use vestibule::config::snapshot::Mode;
-use vestibule::policy::assertion::{
-    AssertionCache, AssertionKey, AssertionPolicy, DEFAULT_TTL, audience, mint,
-};
+use vestibule::policy::assertion::store::AssertionStore;
+use vestibule::policy::assertion::{AssertionKey, AssertionPolicy, DEFAULT_TTL, audience, mint};
 use vestibule::policy::identity::{Identity, Place, SessionHash, headers};
 use vestibule::policy::metadata::{
     MetadataPolicy, Parameters, UserIdFormat, UserIdRule, Voucher, decide,
@@ -115,9 +114,9 @@ fn assertion(c: &mut Criterion) {
         c.bench_function(&format!("assertion mint {name}"), |b| {
             b.iter(|| mint(&policy, PLACE, black_box(&session.identity), Some(&hash), NOW));
         });
-        let mut cache = AssertionCache::default();
+        let mut store = AssertionStore::default();
         c.bench_function(&format!("assertion kept {name}"), |b| {
-            b.iter(|| cache.get(&policy, PLACE, &session.identity, Some(&hash), NOW).len());
+            b.iter(|| store.get(&policy, PLACE, &session.identity, Some(&hash), NOW).len());
         });
     }
 }

@@ -1,11 +1,13 @@
 //! `X-Vestibule-Assertion`: the identity of a session as a short-lived JWT, for apps that do not
 //! trust their network.
 //!
-//! Decides what the token claims, which key signs it and when it is made anew. One token serves
-//! every request of a session for a while: it has no `jti`, because an app that refused it twice
-//! would refuse its own page. The audience is the persona, so that an app that serves several can
-//! tell them apart. `sub` is there only when there is a user id, and `assurance` says what it is
-//! worth.
+//! Decides what the token claims and which key signs it; [`store`] decides when it is made anew. One
+//! token serves every request of a session for a while: it has no `jti`, because an app that
+//! refused it twice would refuse its own page. The audience is the persona, so that an app that
+//! serves several can tell them apart. `sub` is there only when there is a user id, and
+//! `assurance` says what it is worth.
+
+pub mod store;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -256,58 +258,4 @@ pub fn verify(policy: &AssertionPolicy, token: &str, now: UnixSeconds) -> Option
     let claims: Claims<String> = serde_json::from_slice(&claims).ok()?;
     let is_for_us = *claims.iss == *policy.issuer && *claims.aud == *policy.audience;
     (is_for_us && now.0 < claims.exp).then_some(claims)
-}
-
-/// The assertion of one session, kept while at least half of its life remains: an app that takes
-/// its time with a request finds it valid still, and a busy session costs two signatures a minute.
-#[derive(Default)]
-pub struct AssertionCache {
-    kept: Option<Kept>,
-}
-
-struct Kept {
-    token: Box<str>,
-    /// What it speaks of. A reload may replace the key, a launch the session.
-    key_id: Box<str>,
-    session: Option<SessionHash>,
-    minted_at: UnixSeconds,
-}
-
-impl AssertionCache {
-    /// The assertion to send now. A cache serves one session's requests; another session's
-    /// identity is never answered from it.
-    pub fn get(
-        &mut self,
-        policy: &AssertionPolicy,
-        place: Place<'_>,
-        identity: &Identity,
-        session: Option<&SessionHash>,
-        now: UnixSeconds,
-    ) -> &str {
-        let is_good = |kept: &Kept| {
-            // A clock that was set back makes it older than it says: mint anew.
-            let age = now.0.checked_sub(kept.minted_at.0);
-            session.is_some()
-                && kept.session.as_ref() == session
-                && kept.key_id == policy.key.id
-                && age.is_some_and(|age| age <= policy.ttl.as_secs() / 2)
-        };
-        let kept = match self.kept.take().filter(is_good) {
-            Some(kept) => kept,
-            None => Kept {
-                token: mint(policy, place, identity, session, now).into(),
-                key_id: policy.key.id.clone(),
-                session: session.copied(),
-                minted_at: now,
-            },
-        };
-        &self.kept.insert(kept).token
-    }
-}
-
-impl fmt::Debug for AssertionCache {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let minted_at = self.kept.as_ref().map(|kept| kept.minted_at);
-        f.debug_struct("AssertionCache").field("minted_at", &minted_at).finish_non_exhaustive()
-    }
 }

@@ -104,25 +104,6 @@ fn any_single_bit_of_an_assertion_matters() {
 }
 
 #[test]
-fn an_assertion_is_kept_for_half_of_its_life_and_for_one_session() {
-    let (other, policy, hash) = (policy(hs256(2)), policy(hs256(1)), hash());
-    let mut cache = AssertionCache::default();
-    let mut at = |policy: &AssertionPolicy, session: Option<&SessionHash>, seconds: i64| {
-        let now = UnixSeconds(NOW.0.checked_add_signed(seconds).unwrap());
-        let token = cache.get(policy, PLACE, &customer(), session, now);
-        verify(policy, token, now).unwrap().iat as i64 - NOW.0 as i64
-    };
-    assert_eq!(at(&policy, Some(&hash), 0), 0);
-    assert_eq!(at(&policy, Some(&hash), 30), 0);
-    assert_eq!(at(&policy, Some(&hash), 31), 31);
-    assert_eq!(at(&policy, Some(&hash), 30), 30, "the clock was set back");
-    assert_eq!(at(&policy, Some(&SessionHash::of(&[8; 16])), 31), 31, "another session");
-    assert_eq!(at(&policy, None, 32), 32, "no session");
-    assert_eq!(at(&policy, None, 33), 33, "strangers share nothing");
-    assert_eq!(at(&other, Some(&hash), 34), 34, "another key");
-}
-
-#[test]
 fn the_key_set_has_public_keys_once_and_no_secret() {
     // RFC 8032, section 7.1, test 1.
     let mut seed = [0; 32];
