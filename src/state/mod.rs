@@ -2,3 +2,4 @@
 //! every map in it is bounded.
 
 pub mod limits;
+pub mod sessions;
