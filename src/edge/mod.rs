@@ -6,6 +6,7 @@
 //! turns a refusal into bytes; [`tunnel`] carries WebSockets.
 
 pub mod accept;
+pub mod frames;
 pub mod h1;
 pub mod h2;
 pub mod handle;
