@@ -24,7 +24,7 @@ use crate::http1::fields::Known;
 use crate::http1::head::RequestHead;
 use crate::policy::identity::{Behind, Identity, State, may_open, needs_session};
 use crate::policy::launch::{Kind, Launch, classify};
-use crate::policy::limits::AddressPassed;
+use crate::policy::limits::{AddressPassed, Charge, Part, counts};
 use crate::policy::metadata::{self, Metadata, Parameters, Voucher};
 use crate::policy::origin::{self, Credential};
 use crate::policy::query::raw_pairs;
@@ -51,27 +51,25 @@ fn is_urlencoded(content_type: &[u8]) -> bool {
 pub(super) fn decide(
     visit: &Visit<'_>,
     kind: Kind,
-    passed: AddressPassed,
     fields: &mut Vec<AnswerField>,
 ) -> Result<Action, Rejection> {
     let is_form = kind == Kind::Launch(Launch::Post);
+    let held = visit.session();
+    let part = part(visit, &held, is_form);
+    let passed = visit.address_limit(counts(kind, part))?;
     let parameters = parameters(visit, is_form)?;
     let is_bare = parameters.is_bare();
     let metadata = metadata::decide(&visit.persona.metadata, parameters, Voucher::Browser)?;
     visit.ambient.note("metadata", || metadata.to_string());
-    let held = match visit.session() {
+    let held = match held {
         Ok(session) => Some(session),
         Err(refusal) if refusal.code == Code::FrameOnly => return Err(refusal),
-        // Whoever reloads a page below a token that has ended starts where it began.
-        Err(_) if visit.prefixed.is_some() && !is_form => {
-            visit.uncharged(passed);
-            return Ok(see_other(visit, fields, "", false));
-        }
+        Err(_) if leads_back(visit, is_form) => return Ok(see_other(visit, fields, "", false)),
         Err(_) => None,
     };
     visit.note_session(held.as_ref());
     visit.origin(origin::Kind::Launch, Credential::None)?;
-    let step = Step { visit, metadata, is_form };
+    let step = Step { visit, metadata, is_form, part };
     match step.succession(held.as_ref(), is_bare) {
         (Succession::Continue { reissue }, Some(session)) => {
             step.go_on(session, reissue, passed, fields)
@@ -81,6 +79,21 @@ pub(super) fn decide(
             Err(Rejection::new(Code::Internal, "nothing cannot be continued"))
         }
     }
+}
+
+/// Whether this is a launch of its own, as far as its session tells: on its way through our
+/// redirects it was charged already, and must not be stopped by the limit that it used up itself.
+fn part(visit: &Visit<'_>, held: &Result<Session, Rejection>, is_form: bool) -> Part {
+    match held {
+        Ok(session) if session.is_launching(visit.ambient.now) => Part::Continuation,
+        Err(_) if leads_back(visit, is_form) => Part::Continuation,
+        _ => Part::First,
+    }
+}
+
+/// Whoever reloads a page below a token that has ended starts where it began.
+fn leads_back(visit: &Visit<'_>, is_form: bool) -> bool {
+    visit.prefixed.is_some() && !is_form
 }
 
 /// Query and form together; a name in both is a repetition.
@@ -102,6 +115,7 @@ struct Step<'a, 'v> {
     visit: &'a Visit<'v>,
     metadata: Metadata<'v>,
     is_form: bool,
+    part: Part,
 }
 
 impl Step<'_, '_> {
@@ -130,11 +144,7 @@ impl Step<'_, '_> {
     ) -> Result<Action, Rejection> {
         let visit = self.visit;
         let now = visit.ambient.now;
-        if session.is_launching(now) {
-            visit.uncharged(passed);
-        } else {
-            visit.tenant_limits(passed, fields)?;
-        }
+        visit.tenant_limits(passed, fields)?;
         if visit.prefixed.is_some() {
             if visit.session_by_cookie().is_ok_and(|cookie| cookie.id == session.id) {
                 return Ok(see_other(visit, fields, "", self.is_form));
@@ -175,6 +185,11 @@ impl Step<'_, '_> {
         fields: &mut Vec<AnswerField>,
     ) -> Result<Action, Rejection> {
         let visit = self.visit;
+        let passed = match self.part {
+            Part::First => passed,
+            // What looked like part of another launch is one of its own.
+            Part::Continuation => visit.address_limit(Charge::One)?,
+        };
         visit.tenant_limits(passed, fields)?;
         if let (Some(_), Some(held)) = (ends, &held) {
             end(visit, held)?;

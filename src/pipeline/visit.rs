@@ -68,10 +68,10 @@ impl Visit<'_> {
         if self.cors(kind, fields)? {
             return Ok(Action::Answer(Answer::Preflight));
         }
-        let passed = self.address_limit(counts(kind, Part::First))?;
         match kind {
-            Kind::Launch(Launch::Get | Launch::Post) => launch::decide(self, kind, passed, fields),
+            Kind::Launch(Launch::Get | Launch::Post) => launch::decide(self, kind, fields),
             Kind::Launch(Launch::Handshake) | Kind::Message | Kind::Other => {
+                let passed = self.address_limit(counts(kind, Part::First))?;
                 self.request(endpoint, passed, fields)
             }
         }
@@ -219,18 +219,19 @@ impl Visit<'_> {
         let launcher = (&*self.persona.name, proof);
         let charged = limits::launch(passed, &self.persona.rules, launcher, self.ambient.moment)
             .map_err(Rejection::limited)?;
-        if let Some(standing) = charged.fields() {
-            self.ambient.note("limits", || standing.limit.clone());
-            fields.push(("RateLimit-Policy", standing.policy));
-            fields.push(("RateLimit", standing.limit));
-        }
+        let Some(standing) = charged.fields() else {
+            self.ambient.note("limits", || "nothing is charged".to_owned());
+            return Ok(());
+        };
+        self.ambient.note("limits", || standing.limit.clone());
+        fields.push(("RateLimit-Policy", standing.policy));
+        fields.push(("RateLimit", standing.limit));
         Ok(())
     }
 
-    /// Part of a launch that was charged already.
-    pub fn uncharged(&self, passed: AddressPassed) {
+    /// It turned out to start nothing.
+    pub fn take_back(&self, passed: AddressPassed) {
         let _ = limits::continuation(passed, &self.persona.rules, self.ambient.moment);
-        self.ambient.note("limits", || "part of a launch that was charged already".to_owned());
     }
 
     pub fn origin(&self, kind: origin::Kind, credential: Credential) -> Result<(), Rejection> {
