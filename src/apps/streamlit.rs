@@ -29,6 +29,7 @@
 //! are closed below any prefix: the base of an app behind a prefix need not be known for that.
 
 mod answers;
+pub mod resume;
 #[cfg(test)]
 mod tests;
 
