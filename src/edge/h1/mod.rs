@@ -116,6 +116,7 @@ pub async fn serve(
                 let tunnel = tunnel::Tunnel::new(
                     (io, recv.into_rest()),
                     (upstream.io, upstream.recv.into_rest()),
+                    None,
                     log,
                 );
                 worker.spawn_tunnel(Box::pin(tunnel));
