@@ -146,7 +146,13 @@ impl Step<'_, '_> {
         let now = visit.ambient.now;
         visit.tenant_limits(passed, fields)?;
         if visit.prefixed.is_some() {
-            if visit.session_by_cookie().is_ok_and(|cookie| cookie.id == session.id) {
+            if visit.keeps_cookies() {
+                // Another launch may have set it meanwhile: this page is for this session.
+                let is_ours = visit.session_by_cookie().is_ok_and(|own| own.id == session.id);
+                if !is_ours {
+                    let session = session.reissued(now, Purpose::Cookie.lifetime());
+                    visit.set_cookie(&session, fields)?;
+                }
                 return Ok(see_other(visit, fields, "", self.is_form));
             }
             if visit.persona.app != AppKind::Streamlit {

@@ -330,7 +330,9 @@ impl Visit<'_> {
         if self.persona.app != AppKind::Streamlit || !may_be_anothers {
             return None;
         }
-        resume::without_resume_id(self.head.fields.get(Known::SecWebSocketProtocol)?)
+        // However many lines they come in: the app reads them as one list.
+        let lines: Vec<&[u8]> = self.head.fields.all(Known::SecWebSocketProtocol).collect();
+        resume::without_resume_id(&lines.join(&b", "[..]))
     }
 }
 
