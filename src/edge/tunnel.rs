@@ -195,7 +195,6 @@ impl Tunnel {
         upstream: (Io, Vec<u8>),
         guard: Option<StreamGuard>,
         log: Option<Box<StreamLog>>,
-        _guard: Option<crate::state::sessions::StreamGuard>,
     ) -> Self {
         Self(Stage::Open(Pair {
             client: client.0,

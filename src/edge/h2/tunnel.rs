@@ -58,7 +58,6 @@ impl H2Tunnel {
         upstream: (Io, Vec<u8>),
         guard: Option<StreamGuard>,
         log: Option<Box<StreamLog>>,
-        _guard: Option<crate::state::sessions::StreamGuard>,
     ) -> Self {
         Self(Stage::Open(Pair {
             recv: client.0,
