@@ -54,7 +54,7 @@ const RESUMABLE: u64 = 150;
 impl Visit<'_> {
     pub fn decide(&self, fields: &mut Vec<AnswerField>) -> Result<Action, Rejection> {
         if self.prefixed.is_none() && self.path.starts_with("/.v/") {
-            return Err(Rejection::new(Code::SessionInvalid, "what follows /.v/ is no token"));
+            return Err(Rejection::new(Code::NotFound, "what follows /.v/ is no token"));
         }
         if let Some(answer) = ours::answer(self, fields) {
             return answer;
