@@ -14,12 +14,12 @@ const PERSONAS: usize = 100_000;
 
 fn main() {
     measure("plain", "upstream = \"app\"", true);
-    // Ten warnings a persona: the price of telling them is part of the time.
+    // Two warnings a persona: the price of telling them is part of the time.
     let warned = "upstream = \"app\"\nuser_id = \"required\"\nuser_id_format = \"integer\"\n\
                   allow_generated_id = false\ntrust_asserted = true\nstrict_config = false\n\
                   bridge = true\ncsp = { mode = \"merge\" }\nsigned = false\n\
                   forward_signature = false\nvariables = [{ name = \"plan\" }]";
-    measure("with keys that are not enforced yet", warned, true);
+    measure("with many keys, some of them not enforced yet", warned, true);
     measure(
         "with an error in each persona",
         "upstream = \"nobody\"\nuser_id = \"required\"",

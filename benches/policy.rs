@@ -6,9 +6,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use vestibule::config::snapshot::Mode;
-use vestibule::policy::assertion::{
-    AssertionCache, AssertionKey, AssertionPolicy, DEFAULT_TTL, audience, mint,
-};
+use vestibule::policy::assertion::store::AssertionStore;
+use vestibule::policy::assertion::{AssertionKey, AssertionPolicy, DEFAULT_TTL, audience, mint};
 use vestibule::policy::identity::{Identity, Place, SessionHash, headers};
 use vestibule::policy::metadata::{
     MetadataPolicy, Parameters, UserIdFormat, UserIdRule, Voucher, decide,
@@ -18,7 +17,7 @@ use vestibule::policy::secret::Secret;
 use vestibule::policy::session::cookie::without_sessions;
 use vestibule::policy::session::keys::{PersonaKeys, SessionSecrets};
 use vestibule::policy::session::revocation::RevocationList;
-use vestibule::policy::session::{Generation, Purpose, Session, SessionId, UnixSeconds};
+use vestibule::policy::session::{Purpose, Session, SessionId, UnixSeconds};
 
 const NOW: UnixSeconds = UnixSeconds(1_763_683_200);
 const PLACE: Place<'static> = Place { tenant: "jasser", persona: "customer" };
@@ -49,7 +48,7 @@ impl Request {
         let metadata = metadata(QUERY);
         let identity = Identity::settle(&metadata, None, [0; 16]);
         let lifetime = Purpose::Cookie.lifetime();
-        let session = Session::start(SessionId([9; 16]), identity, Generation(0), NOW, lifetime);
+        let session = Session::start(SessionId([9; 16]), identity, NOW, lifetime);
         let token = keys.mint(Purpose::Cookie, &session).unwrap();
         let cookie = format!("theme=dark; {}={}; sid=1", keys.cookie.name(), token.as_str());
         Self { keys, revoked: RevocationList::default(), cookie }
@@ -58,7 +57,7 @@ impl Request {
     fn session(&self) -> Session {
         let fields = std::iter::once(black_box(self.cookie.as_bytes()));
         let authentic = self.keys.from_cookies(fields, NOW).unwrap();
-        authentic.alive(Generation(0), &self.revoked).unwrap()
+        authentic.alive(None, |id| self.revoked.contains(id)).unwrap()
     }
 
     fn write_headers(&self, session: &Session, out: &mut Vec<u8>) {
@@ -107,7 +106,7 @@ fn assertion(c: &mut Criterion) {
         ("EdDSA", AssertionKey::ed25519_from_seed(&[7; 32]).unwrap()),
     ] {
         let policy = AssertionPolicy {
-            key,
+            key: key.into(),
             issuer: "vestibule".into(),
             audience: audience(PLACE).into(),
             ttl: DEFAULT_TTL,
@@ -115,9 +114,9 @@ fn assertion(c: &mut Criterion) {
         c.bench_function(&format!("assertion mint {name}"), |b| {
             b.iter(|| mint(&policy, PLACE, black_box(&session.identity), Some(&hash), NOW));
         });
-        let mut cache = AssertionCache::default();
+        let mut store = AssertionStore::default();
         c.bench_function(&format!("assertion kept {name}"), |b| {
-            b.iter(|| cache.get(&policy, PLACE, &session.identity, Some(&hash), NOW).len());
+            b.iter(|| store.get(&policy, PLACE, &session.identity, Some(&hash), NOW).len());
         });
     }
 }

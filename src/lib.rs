@@ -16,8 +16,8 @@
 //!    [`telemetry`] writes one line about it.
 //!
 //! Around them: [`config`] turns a TOML file into an immutable [`config::snapshot::Snapshot`],
-//! [`reload`] swaps a new one in, [`app`] starts and stops the whole, [`cli`] is what people type,
-//! [`demo`] shows it all on loopback.
+//! [`reload`] swaps a new one in, [`app`] starts and stops the whole, [`internal`] answers the apps
+//! behind us, [`cli`] is what people type, [`demo`] shows it all on loopback.
 //!
 //! [`policy`] holds the stages that decide who may pass and as whom, with the state of limits in
 //! [`state`]. Of these the pipeline runs framing ([`policy::csp`]) and Streamlit's rules so far;
@@ -28,8 +28,8 @@
 //!
 //! Each worker is one thread with one current-thread runtime, its own `SO_REUSEPORT` listeners and
 //! its own upstream connections. Workers share the snapshot, the connection count and the order to
-//! stop, nothing else. Reloading and writing the access log have a thread each; a worker waits for
-//! neither.
+//! stop, nothing else. Reloading, writing the access log and the internal listener have a thread
+//! each; a worker waits for none of them.
 //!
 //! # Memory
 //!
@@ -55,8 +55,10 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod edge;
+pub mod embed;
 pub mod gate;
 pub mod http1;
+pub mod internal;
 pub mod net;
 pub mod pipeline;
 pub mod policy;

@@ -9,6 +9,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -134,18 +135,21 @@ impl Reloader {
 
 /// What only a restart can change, as it would be written.
 #[derive(Debug)]
-struct Fixed([(&'static str, String); 6]);
+struct Fixed([(&'static str, String); 7]);
 
 impl Fixed {
     fn of(snapshot: &Snapshot) -> Self {
         let server = &snapshot.server;
-        let admin = snapshot.admin.listen.map_or("none".into(), |address| address.to_string());
+        let address = |listen: Option<SocketAddr>| {
+            listen.map_or_else(|| "none".into(), |address| address.to_string())
+        };
         Self([
             ("server.https", format!("{:?}", server.https)),
             ("server.http", format!("{:?}", server.http)),
             ("server.workers", server.workers.to_string()),
             ("server.proxy_protocol", server.proxy_protocol.to_string()),
-            ("admin.listen", admin),
+            ("admin.listen", address(snapshot.admin.listen)),
+            ("internal.listen", address(snapshot.internal.listen)),
             ("tls.min_version", format!("{:?}", snapshot.tls.min_version)),
         ])
     }

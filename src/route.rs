@@ -125,6 +125,16 @@ mod tests {
 
     use super::*;
     use crate::config::snapshot::{AppKind, Mode, Upstream};
+    use crate::policy::limits::Rules;
+    use crate::policy::metadata::{MetadataPolicy, UserIdFormat, UserIdRule};
+    use crate::policy::origin::{OpaqueLaunch, OriginRules};
+    use crate::policy::secret::Secret;
+    use crate::policy::session::keys::{PersonaKeys, SessionSecrets};
+
+    fn session_keys(tenant: &str, persona: &str) -> PersonaKeys {
+        let secret = Secret::new([7; 32]).expect("a secret");
+        SessionSecrets::new(secret, Vec::new()).persona(tenant, persona)
+    }
 
     fn persona(path: &str, devices: &[&str]) -> Arc<Persona> {
         let upstream = Upstream {
@@ -137,6 +147,21 @@ mod tests {
         Arc::new(Persona {
             framing: crate::policy::csp::CompiledCsp::none(),
             host_config: None,
+            metadata: MetadataPolicy {
+                mode: Mode::Public,
+                user_id: UserIdRule::None,
+                format: UserIdFormat::Token,
+                allow_generated_id: false,
+                trust_asserted: false,
+                strict_config: false,
+                bridge: false,
+                signed: false,
+            },
+            keys: session_keys("tenant", path),
+            revoked_before: None,
+            origin: OriginRules { opaque_launch: OpaqueLaunch::Free, ..OriginRules::default() },
+            rules: Arc::new(Rules::default()),
+            assertion: None,
             tenant: "tenant".into(),
             name: path.into(),
             hosts: Vec::new(),

@@ -17,7 +17,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rcgen::{CertificateParams, KeyPair, PKCS_ED25519, date_time_ymd};
 use vestibule::config::schema::{Kind, SectionInfo};
 use vestibule::config::{self, Loaded, Loader, Severity, load_str};
 use vestibule::route::Target;
@@ -28,8 +28,20 @@ fn golden(folder: &str) -> PathBuf {
 
 /// The environment of every case.
 fn environment(name: &str) -> Option<String> {
-    matches!(name, "CHAT_HOST").then(|| "chat.example.com".into())
+    let value = match name {
+        "CHAT_HOST" => "chat.example.com",
+        "VESTIBULE_SESSION" => SECRET,
+        "RASA_ASSERTION" => "fedcba9876543210fedcba9876543210",
+        "SESSION_TWICE" => concat!("0123456789abcdef0123456789abcdef", "\r\n"),
+        "SHORT" => "hunter2-hunter2",
+        "ONLY_A_LINE_END" => "\n",
+        "EMPTY" => "",
+        _ => return None,
+    };
+    Some(value.into())
 }
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 fn report(loaded: &Loaded, folder: &Path) -> String {
     let mut text = String::new();
@@ -69,6 +81,19 @@ fn write_certificates(folder: &Path) {
     write(&folder.join("other.key"), KeyPair::generate().unwrap().serialize_pem(), 0o600);
 }
 
+/// Secrets that the cases speak of.
+fn write_secrets(folder: &Path) {
+    let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    write(&folder.join("assertion.pem"), key.serialize_pem(), 0o600);
+    write(&folder.join("assertion.der"), key.serialize_der(), 0o600);
+    write(&folder.join("ecdsa.pem"), KeyPair::generate().unwrap().serialize_pem(), 0o600);
+    write(&folder.join("session"), format!("{SECRET} of a file\n"), 0o600);
+    write(&folder.join("group"), format!("{SECRET} of a group\n"), 0o640);
+    write(&folder.join("world"), format!("{SECRET} of the world\n"), 0o644);
+    write(&folder.join("short"), "hunter2-hunter2\n", 0o600);
+    write(&folder.join("empty"), "", 0o600);
+}
+
 /// Valid PEM around something that is no certificate.
 fn damage(pem: &str) -> String {
     let mut lines: Vec<_> = pem.lines().collect();
@@ -91,6 +116,7 @@ fn check(case: &Path, should_load: bool) -> Result<(), String> {
     let main = folder.join(case.file_name().unwrap());
     fs::copy(case, &main).unwrap();
     write_certificates(&folder.join("certs"));
+    write_secrets(&folder.join("secrets"));
     copy_tenants(&case.with_extension("d"), &folder.join("tenants"));
 
     let loaded = Loader::new(&environment).load(&main);
@@ -140,9 +166,11 @@ fn the_example_configuration_loads_without_an_error() {
     let main = folder.path().join("vestibule.toml");
     fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/vestibule.toml"), &main).unwrap();
     write_certificates(&folder.path().join("certs"));
+    write_secrets(&folder.path().join("secrets"));
     fs::create_dir(folder.path().join("tenants")).unwrap();
     let loaded = Loader::new(&environment).load(&main);
     assert!(loaded.snapshot.is_some(), "{}", report(&loaded, folder.path()));
+    assert!(!report(&loaded, folder.path()).contains(SECRET));
 }
 
 /// Every key of the schema below `kind`, as `server.limits.header_bytes`.
@@ -208,10 +236,15 @@ fn every_key_is_documented_and_has_an_example() {
     check(config::schema());
 }
 
+fn load_text(text: &str) -> Loaded {
+    Loader::new(&environment).load_str("text.toml", text, Path::new(""))
+}
+
 /// `count` personas of four tenants: hosts of their own and paths of a shared host.
 fn many_personas(count: usize) -> String {
     let mut text = String::from(
         "[server]\nhttp = [\"127.0.0.1:8080\"]\nhttp_mode = \"serve\"\n\
+         session_secrets = [\"env:VESTIBULE_SESSION\"]\n\
          shared_hosts = [\"chat.example\"]\n\
          [upstreams.app]\nservers = [\"http://127.0.0.1:8501\"]\n",
     );
@@ -229,7 +262,7 @@ fn many_personas(count: usize) -> String {
 
 #[test]
 fn each_of_two_thousand_personas_is_routed_to() {
-    let loaded = load_str("many.toml", &many_personas(2000), Path::new(""));
+    let loaded = load_text(&many_personas(2000));
     assert_eq!(loaded.problems, []);
     let routes = loaded.snapshot.unwrap().routes;
     for number in 0..2000 {
@@ -248,7 +281,7 @@ fn each_of_two_thousand_personas_is_routed_to() {
 #[test]
 fn servers_keep_their_identity_over_a_reload() {
     let id = || {
-        let loaded = load_str("many.toml", &many_personas(1), Path::new(""));
+        let loaded = load_text(&many_personas(1));
         loaded.snapshot.unwrap().upstreams["app"].servers[0].id
     };
     assert_eq!(id(), id());

@@ -133,6 +133,22 @@ fn a_tenant_file_that_comes_changes_or_goes_is_noticed() {
 }
 
 #[test]
+fn a_secret_that_changes_is_noticed() {
+    let mut it = Fixture::new();
+    let secret = "session_secrets = [\"file:secret\"]\n[upstreams";
+    fs::write(it.path("secret"), "0123456789abcdef0123456789abcdef").unwrap();
+    fs::write(it.path("main.toml"), text("new.example").replace("[upstreams", secret)).unwrap();
+    it.expect_applied("new.example");
+    it.expect_unchanged();
+    fs::write(it.path("secret"), "fedcba9876543210fedcba9876543210").unwrap();
+    it.expect_applied("new.example");
+    fs::write(it.path("secret"), "").unwrap();
+    let outcome = it.reloader.poll().to_string();
+    assert!(outcome.contains("server.session_secrets[0]: "), "{outcome}");
+    assert!(outcome.contains("is empty"), "{outcome}");
+}
+
+#[test]
 fn an_equal_file_changes_nothing() {
     let mut it = Fixture::new();
     let before = it.live.load_full();
@@ -170,6 +186,7 @@ fn what_needs_a_restart_is_refused_by_name() {
         ("[upstreams", "workers = 7\n[upstreams", ":5:11: error: server.workers: "),
         ("[upstreams", "[tls]\nmin_version = \"1.3\"\n[upstreams", "error: tls.min_version: "),
         ("[upstreams", "[admin]\nlisten = \"127.0.0.1:9180\"\n[upstreams", "admin.listen: "),
+        ("[upstreams", "[internal]\nlisten = \"127.0.0.1:9181\"\n[upstreams", "internal.listen: "),
     ] {
         let mut it = Fixture::new();
         fs::write(it.path("main.toml"), text("new.example").replace(from, to)).unwrap();

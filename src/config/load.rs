@@ -70,7 +70,7 @@ enum Role {
 }
 
 impl<'a> Loader<'a> {
-    /// `environment` is asked for each `${NAME}`.
+    /// `environment` is asked for each `${NAME}` and each secret `env:NAME`.
     pub fn new(environment: Lookup<'a>) -> Self {
         Self {
             environment,
@@ -101,6 +101,7 @@ impl<'a> Loader<'a> {
             problems: &mut self.problems,
             texts: &self.texts,
             sources: &mut self.sources,
+            environment: self.environment,
             base,
             now: SystemTime::now(),
         };

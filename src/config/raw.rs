@@ -22,6 +22,7 @@ use super::values::{
     LogTarget, Name, OnUnavailable, Rate, Replay, SecretPattern, SecretRef, Size, Timeout,
     TlsVersion, UserId, UserIdFormat, VariableSource,
 };
+use crate::policy::session::UnixSeconds;
 
 type List<T> = Vec<At<T>>;
 
@@ -35,7 +36,7 @@ section! {
         /// The listener for operators.
         admin: Table<Admin>, "", NotYet;
         /// The listener for the apps.
-        internal: Table<Internal>, "", NotYet;
+        internal: Table<Internal>, "", Enforced;
         /// Certificates.
         tls: Table<Tls>, "", Enforced;
         /// Logs, traces and metrics.
@@ -68,8 +69,8 @@ section! {
         drain_timeout: Duration, "60s", Enforced;
         /// Hosts that several tenants may share by path.
         shared_hosts: List<Host>, "none", Enforced;
-        /// Sign sessions; several for rotation.
-        session_secrets: List<SecretRef>, "random at each start", NotYet;
+        /// Sign sessions: the first; those after it verify what they signed before.
+        session_secrets: List<SecretRef>, "random at each start", Enforced;
         /// Bounds on what one client may use.
         limits: Table<Limits>, "", Enforced;
     }
@@ -87,7 +88,7 @@ section! {
         /// Open client connections.
         connections: Count<1, 10_000_000>, "20000", Enforced;
         /// Of bodies that a policy must read.
-        form_bytes: Size, "2MiB", NotYet;
+        form_bytes: Size, "2MiB", Enforced;
         /// Of any request body.
         body_bytes: Size, "200MiB", Enforced;
         /// Without progress of a body.
@@ -109,7 +110,7 @@ section! {
     /// The listener for the apps.
     Internal {
         /// Its address.
-        listen: SocketAddr, "none", NotYet;
+        listen: SocketAddr, "none", Enforced;
     }
 }
 
@@ -214,14 +215,16 @@ section! {
         name: Line, "the tenant's key", Enforced;
         /// Origins whose pages may embed its personas.
         embed_origins: List<Origin>, "none", Enforced;
-        /// Launches and messages.
-        limits: Table<TenantLimits>, "none", NotYet;
+        /// How many launches and messages.
+        limits: Table<TenantLimits>, "60/min an address, 200/min all", Enforced;
+        /// Sessions of its personas that were launched before this moment have ended.
+        revoke_before: UnixSeconds, "none", Enforced;
         /// What its own file may use.
         allow: Table<Allow>, "nothing", NotYet;
         /// For personas that have no signing of their own.
         signing: Table<Signing>, "none", NotYet;
         /// How identity is asserted to its apps.
-        assertion: Table<Assertion>, "EdDSA, 60s", NotYet;
+        assertion: Table<Assertion>, "none; with [internal] listen: EdDSA, 60s", Enforced;
         /// Chat deployments.
         personas: Named<Persona>, "none", Enforced;
         /// Host pages.
@@ -230,14 +233,14 @@ section! {
 }
 
 section! {
-    /// Launches and messages.
+    /// How many launches and messages.
     TenantLimits {
         /// Of one address.
-        ip: Rate, "none", NotYet;
+        ip: Rate, "60/min", Enforced;
         /// Of the whole tenant.
-        tenant: Rate, "none", NotYet;
-        /// Of one persona and address.
-        launcher: Rate, "none", NotYet;
+        tenant: Rate, "200/min", Enforced;
+        /// Of one address at one persona.
+        launcher: Rate, "none", Enforced;
     }
 }
 
@@ -271,21 +274,25 @@ section! {
         /// Remove `path` before the upstream sees the request.
         strip_prefix: bool, "true", Enforced;
         /// Whether a launch needs a user.
-        user_id: UserId, "none", NotYet;
+        user_id: UserId, "none", Enforced;
         /// What a user id looks like.
-        user_id_format: UserIdFormat, "integer for customer and employee, else token", NotYet;
+        user_id_format: UserIdFormat, "integer for customer and employee, else token", Enforced;
         /// Make a user id where none came.
-        allow_generated_id: bool, "false", NotYet;
+        allow_generated_id: bool, "false", Enforced;
         /// Accept that anyone can claim anything.
-        trust_asserted: bool, "false", NotYet;
+        trust_asserted: bool, "false", Enforced;
         /// Nothing behind a bare document opens until identity is complete.
-        strict_config: bool, "false", NotYet;
+        strict_config: bool, "false", Enforced;
         /// Answer the postMessage handshake on the app's behalf.
-        bridge: bool, "false", NotYet;
+        bridge: bool, "false", Enforced;
+        /// Its documents open only inside a page that embeds them.
+        frame_only: bool, "false", Enforced;
+        /// Its sessions that were launched before this moment have ended.
+        revoke_before: UnixSeconds, "the tenant's", Enforced;
         /// How the upstream's policy is extended.
         csp: Table<Csp>, "merge", Enforced;
         /// Launches must be signed.
-        signed: bool, "false", NotYet;
+        signed: bool, "false", Enforced;
         /// How launches are signed.
         signing: Table<Signing>, "the tenant's", NotYet;
         /// Keep `signature` in what is forwarded.
@@ -301,7 +308,7 @@ section! {
         /// Launches bring a token.
         jwt: Table<Jwt>, "none", NotYet;
         /// How identity is asserted to the app.
-        assertion: Table<Assertion>, "the tenant's", NotYet;
+        assertion: Table<Assertion>, "the tenant's", Enforced;
     }
 }
 
@@ -331,11 +338,11 @@ section! {
     /// How identity is asserted to the app.
     Assertion {
         /// Of the signature.
-        algorithm: AssertionAlgorithm, "EdDSA", NotYet;
+        algorithm: AssertionAlgorithm, "EdDSA", Enforced;
         /// That signs.
-        key: SecretRef, "made at start", NotYet;
-        /// How long one is valid.
-        ttl: Timeout, "60s", NotYet;
+        key: SecretRef, "for EdDSA: derived from the session secrets", Enforced;
+        /// How long one is valid: 10s to 1h.
+        ttl: Timeout, "60s", Enforced;
     }
 }
 

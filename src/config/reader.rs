@@ -15,6 +15,7 @@ use super::error::{Problems, Wrong};
 use super::scalars::mismatch;
 use super::schema::{Kind, REQUIRED, SectionInfo, Status, nearest};
 use super::source::{At, Spot};
+use crate::policy::session::token::MAX_DEVICE;
 
 /// Looks up an environment variable.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -326,11 +327,15 @@ impl<T: Section> Read for Named<T> {
     }
 }
 
+/// In bytes. Every device fits into a session.
+const MAX_NAME: usize = 64;
+const _: () = assert!(MAX_NAME <= MAX_DEVICE);
+
 /// Names travel in headers, in `TENANT/PERSONA` and in file names.
 fn check_name(name: &str) -> Result<(), Wrong> {
     let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let starts = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-    if starts && name.len() <= 64 && name.chars().all(good) {
+    if starts && name.len() <= MAX_NAME && name.chars().all(good) {
         return Ok(());
     }
     let remedy = "write at most 64 letters, digits, `-` and `_`, beginning with a letter or digit";

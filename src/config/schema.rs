@@ -42,6 +42,8 @@ pub enum Kind {
     Integer(u64, u64),
     /// From 0 to 1.
     Fraction,
+    /// A date, a time and its zone, without quotes.
+    Moment,
     /// A string with a form of its own.
     Text(TextKind),
     /// One of these words.
@@ -69,6 +71,7 @@ impl Kind {
             Kind::Boolean => "true or false".into(),
             Kind::Integer(..) => "a whole number".into(),
             Kind::Fraction => "a number from 0 to 1".into(),
+            Kind::Moment => "a date and time with its zone".into(),
             Kind::Text(text) => format!("{} in quotes", text.name),
             Kind::Choice(words) => one_of(words),
             Kind::List(_) => "a list".into(),
@@ -82,6 +85,7 @@ impl Kind {
             Kind::Boolean => "true".into(),
             Kind::Integer(low, _) => (*low).max(4).to_string(),
             Kind::Fraction => "0.01".into(),
+            Kind::Moment => "2026-11-21T12:00:00Z".into(),
             Kind::Text(text) => format!("\"{}\"", text.example),
             Kind::Choice(words) => format!("\"{}\"", words[0]),
             Kind::List(item) => format!("[{}]", item.example()),

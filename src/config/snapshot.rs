@@ -1,8 +1,9 @@
 //! The compiled configuration: immutable, everything parsed, nothing left to decide at request time.
 //!
-//! A request loads the snapshot once and keeps it. Nothing in here has interior mutability, talks
-//! serde, or remembers anything about traffic: counters, pools and health live outside and survive
-//! a reload.
+//! A request loads the snapshot once and keeps it. Nothing in here talks serde or remembers
+//! anything about traffic: counters, pools and health live outside and survive a reload. Nothing
+//! changes either; a persona's session keys are derived when they are first used, and come out the
+//! same for whoever is first ([`PersonaKeys`]).
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -14,7 +15,13 @@ use ipnet::IpNet;
 
 pub use super::values::TlsVersion;
 use crate::apps::streamlit::HostConfig;
+use crate::policy::assertion::{AssertionKey, AssertionPolicy};
 use crate::policy::csp::CompiledCsp;
+use crate::policy::limits::Rules;
+use crate::policy::metadata::MetadataPolicy;
+use crate::policy::origin::OriginRules;
+use crate::policy::session::UnixSeconds;
+use crate::policy::session::keys::PersonaKeys;
 use crate::route::RouteTable;
 use crate::tls::store::CertStore;
 
@@ -23,12 +30,22 @@ use crate::tls::store::CertStore;
 pub struct Snapshot {
     pub server: ServerSettings,
     pub admin: AdminSettings,
+    pub internal: InternalSettings,
     pub telemetry: TelemetrySettings,
     pub tls: TlsSettings,
     pub certificates: CertStore,
     pub routes: RouteTable,
     pub upstreams: HashMap<Arc<str>, Arc<Upstream>>,
     pub tenants: HashMap<Arc<str>, Arc<Tenant>>,
+}
+
+impl Snapshot {
+    /// The keys whose public halves apps may ask for, by tenant; one may come twice.
+    pub fn assertion_keys(&self) -> impl Iterator<Item = &AssertionKey> {
+        let mut tenants: Vec<_> = self.tenants.values().collect();
+        tenants.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+        tenants.into_iter().flat_map(|tenant| tenant.assertion_keys.iter().map(|key| &**key))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +122,12 @@ pub struct AdminSettings {
     pub listen: Option<SocketAddr>,
 }
 
+/// The listener for the apps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InternalSettings {
+    pub listen: Option<SocketAddr>,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct TelemetrySettings {
     pub access_log: AccessLog,
@@ -126,6 +149,9 @@ pub struct Tenant {
     pub sites: Vec<Arc<Site>>,
     /// Origins that may embed this tenant's personas, serialised as browsers do.
     pub embed_origins: Vec<Box<str>>,
+    /// EdDSA keys that sign assertions for its apps, and those that may have signed one of which an
+    /// app has yet to hear; derived from session secrets on their way out too.
+    pub assertion_keys: Vec<Arc<AssertionKey>>,
 }
 
 #[derive(Debug)]
@@ -145,6 +171,19 @@ pub struct Persona {
     pub framing: CompiledCsp,
     /// The answer to the Streamlit frontend's question who may talk to it; Streamlit only.
     pub host_config: Option<HostConfig>,
+    /// What a launch must and may say about its user.
+    pub metadata: MetadataPolicy,
+    /// What signs and verifies its sessions.
+    pub keys: PersonaKeys,
+    /// Sessions that were launched before this moment have ended: the later one of its own and of
+    /// its tenant's.
+    pub revoked_before: Option<UnixSeconds>,
+    /// Which pages may call it.
+    pub origin: OriginRules,
+    /// How often it may be launched; one for all personas of the tenant.
+    pub rules: Arc<Rules>,
+    /// Present where somebody can verify an assertion.
+    pub assertion: Option<Arc<AssertionPolicy>>,
 }
 
 #[derive(Debug)]

@@ -1,13 +1,17 @@
 //! `X-Vestibule-Assertion`: the identity of a session as a short-lived JWT, for apps that do not
 //! trust their network.
 //!
-//! Decides what the token claims, which key signs it and when it is made anew. One token serves
-//! every request of a session for a while: it has no `jti`, because an app that refused it twice
-//! would refuse its own page. The audience is the persona, so that an app that serves several can
-//! tell them apart. `sub` is there only when there is a user id, and `assurance` says what it is
-//! worth.
+//! Decides what the token claims and which key signs it; [`store`] decides when it is made anew. One
+//! token serves every request of a session for a while: it has no `jti`, because an app that
+//! refused it twice would refuse its own page. The audience is the persona, so that an app that
+//! serves several can tell them apart. `sub` is there only when there is a user id, and
+//! `assurance` says what it is worth.
 
+pub mod store;
+
+use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
@@ -31,14 +35,17 @@ pub const DEFAULT_TTL: Duration = Duration::from_secs(60);
 /// The persona's part of the configuration, compiled.
 #[derive(Debug)]
 pub struct AssertionPolicy {
-    pub key: AssertionKey,
-    /// `iss`: which Vestibule speaks.
+    pub key: Arc<AssertionKey>,
+    /// `iss`: which Vestibule speaks; [`ISSUER`] where nothing else is configured.
     pub issuer: Box<str>,
     /// `aud`: whom it speaks to; [`audience`] where nothing else is configured.
     pub audience: Box<str>,
     /// Whole seconds, at least one.
     pub ttl: Duration,
 }
+
+/// Who issues assertions.
+pub const ISSUER: &str = "vestibule";
 
 /// `TENANT/PERSONA`.
 pub fn audience(place: Place<'_>) -> String {
@@ -81,7 +88,13 @@ impl AssertionKey {
         Ok(Self::named(Signer::Hs256(Box::new(secret.hmac())), id))
     }
 
-    /// A key from 32 random bytes: where none is configured, apps learn it from the JWKS.
+    /// A tenant's key where none is configured, the same on every machine that has the secret;
+    /// apps learn it from the JWKS.
+    pub fn of_tenant(secret: &Secret, tenant: &str) -> Result<Self, KeyError> {
+        Self::ed25519_from_seed(&secret.seed("vestibule assertion 1 ed25519", &[tenant]))
+    }
+
+    /// A key from 32 random bytes.
     pub fn ed25519_from_seed(seed: &[u8; 32]) -> Result<Self, KeyError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| KeyError::NotEd25519)?;
         Ok(Self::ed25519(pair))
@@ -165,12 +178,10 @@ impl fmt::Debug for AssertionKey {
 
 /// The JWKS document of the public keys among these; equal keys appear once.
 pub fn jwks<'k>(keys: impl IntoIterator<Item = &'k AssertionKey>) -> String {
-    let mut documents: Vec<serde_json::Value> = Vec::new();
-    for document in keys.into_iter().filter_map(AssertionKey::jwk) {
-        if !documents.contains(&document) {
-            documents.push(document);
-        }
-    }
+    // The id is a hash of the key.
+    let mut seen = HashSet::new();
+    let keys = keys.into_iter().filter(|key| seen.insert(key.id()));
+    let documents: Vec<_> = keys.filter_map(AssertionKey::jwk).collect();
     serde_json::json!({ "keys": documents }).to_string()
 }
 
@@ -247,58 +258,4 @@ pub fn verify(policy: &AssertionPolicy, token: &str, now: UnixSeconds) -> Option
     let claims: Claims<String> = serde_json::from_slice(&claims).ok()?;
     let is_for_us = *claims.iss == *policy.issuer && *claims.aud == *policy.audience;
     (is_for_us && now.0 < claims.exp).then_some(claims)
-}
-
-/// The assertion of one session, kept while at least half of its life remains: an app that takes
-/// its time with a request finds it valid still, and a busy session costs two signatures a minute.
-#[derive(Default)]
-pub struct AssertionCache {
-    kept: Option<Kept>,
-}
-
-struct Kept {
-    token: Box<str>,
-    /// What it speaks of. A reload may replace the key, a launch the session.
-    key_id: Box<str>,
-    session: Option<SessionHash>,
-    minted_at: UnixSeconds,
-}
-
-impl AssertionCache {
-    /// The assertion to send now. A cache serves one session's requests; another session's
-    /// identity is never answered from it.
-    pub fn get(
-        &mut self,
-        policy: &AssertionPolicy,
-        place: Place<'_>,
-        identity: &Identity,
-        session: Option<&SessionHash>,
-        now: UnixSeconds,
-    ) -> &str {
-        let is_good = |kept: &Kept| {
-            // A clock that was set back makes it older than it says: mint anew.
-            let age = now.0.checked_sub(kept.minted_at.0);
-            session.is_some()
-                && kept.session.as_ref() == session
-                && kept.key_id == policy.key.id
-                && age.is_some_and(|age| age <= policy.ttl.as_secs() / 2)
-        };
-        let kept = match self.kept.take().filter(is_good) {
-            Some(kept) => kept,
-            None => Kept {
-                token: mint(policy, place, identity, session, now).into(),
-                key_id: policy.key.id.clone(),
-                session: session.copied(),
-                minted_at: now,
-            },
-        };
-        &self.kept.insert(kept).token
-    }
-}
-
-impl fmt::Debug for AssertionCache {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let minted_at = self.kept.as_ref().map(|kept| kept.minted_at);
-        f.debug_struct("AssertionCache").field("minted_at", &minted_at).finish_non_exhaustive()
-    }
 }

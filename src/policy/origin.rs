@@ -34,7 +34,7 @@ pub use address::{Address, AllowedOrigin, OriginField};
 pub use cors::{Cors, Preflight};
 
 /// A persona's part of the snapshot.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OriginRules {
     /// Who may embed the tenant's personas.
     pub embed: Box<[AllowedOrigin]>,

@@ -41,6 +41,11 @@ impl Secret {
         }
         keyed(&mac.finalize().into_bytes())
     }
+
+    /// 32 bytes for one use, told apart as in [`Secret::derive`]: what a key pair is made from.
+    pub(super) fn seed(&self, label: &str, parts: &[&str]) -> [u8; 32] {
+        self.derive(label, parts).finalize().into_bytes().into()
+    }
 }
 
 fn keyed(key: &[u8]) -> HmacSha256 {

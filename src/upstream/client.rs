@@ -4,6 +4,7 @@ use std::io;
 use std::task::{Context, Poll};
 
 use super::connection::Incoming;
+use crate::embed::splice::Splice;
 use crate::http1::BodyError;
 use crate::http1::fields::Fields;
 use crate::http1::framing::Framing;
@@ -35,7 +36,13 @@ pub trait Client {
     /// Passes an interim response (103, 100).
     fn send_interim(&mut self, head: &ResponseHead) -> io::Result<()>;
 
-    /// Begins the final response; `framing` is the upstream's.
+    /// What joins the body of the final response, where it is a document that we add to. Asked
+    /// only about answers that [`Splice::fits`].
+    fn splice(&mut self, _head: &ResponseHead) -> Option<Splice> {
+        None
+    }
+
+    /// Begins the final response; `framing` is the upstream's, longer by what joins the body.
     fn send_head(&mut self, head: &ResponseHead, framing: Framing) -> io::Result<()>;
 
     /// Begins the answer to a WebSocket handshake that the upstream accepted.

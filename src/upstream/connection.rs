@@ -135,6 +135,11 @@ impl Connection {
         Poll::Ready(Ok(Incoming::Data(&self.recv.bytes()[..count])))
     }
 
+    /// Those of the body that has ended.
+    pub fn trailers(&self) -> &Fields {
+        &self.trailers
+    }
+
     pub fn consume(&mut self, bytes: usize) {
         self.recv.consume(bytes);
         self.body.took(bytes);

@@ -4,6 +4,9 @@
 //! pass; nothing is held back that could be sent. Memory is bounded by the buffers of both sides:
 //! one side is read only while the other takes.
 
+#[cfg(test)]
+mod tests;
+
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,6 +16,7 @@ use tokio::time::Instant;
 use super::client::{Client, ClientError};
 use super::connection::{Connection, Incoming, UpstreamError};
 use crate::config::snapshot::Limits;
+use crate::embed::splice::{Look, Splice};
 use crate::http1::BodyError;
 use crate::http1::head::Version;
 use crate::net::deadline::Deadline;
@@ -66,8 +70,12 @@ enum Upload {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Download {
-    Head { interim: u8 },
+    Head {
+        interim: u8,
+    },
     Body,
+    /// The body has ended; what joins it at its end is on its way.
+    Joining,
     Flushing,
     Switching,
 }
@@ -107,6 +115,8 @@ pub struct Exchange<'a, C> {
     since: Instant,
     moved: u64,
     before: (Waiting, u64),
+    /// What joins the response body, until it has. Few answers have it.
+    splice: Option<Box<Splice>>,
 }
 
 impl<'a, C: Client> Exchange<'a, C> {
@@ -141,6 +151,7 @@ impl<'a, C: Client> Exchange<'a, C> {
             since: Instant::now(),
             moved: 0,
             before: (Waiting::RequestBody, 0),
+            splice: None,
         }
     }
 
@@ -247,8 +258,16 @@ impl<'a, C: Client> Exchange<'a, C> {
                 }
                 Download::Body => match self.poll_response_body(cx)? {
                     Poll::Pending => return Ok(Poll::Pending),
-                    Poll::Ready(()) => self.download = Download::Flushing,
+                    Poll::Ready(()) => self.download = Download::Joining,
                 },
+                Download::Joining => {
+                    if self.poll_own(cx)?.is_pending() {
+                        return Ok(Poll::Pending);
+                    }
+                    let trailers = self.upstream.trailers();
+                    self.client.end(trailers).map_err(|_| Failure::ClientGone)?;
+                    self.download = Download::Flushing;
+                }
                 Download::Flushing | Download::Switching => {
                     match self.client.poll_flush(cx) {
                         Poll::Pending => {
@@ -300,7 +319,10 @@ impl<'a, C: Client> Exchange<'a, C> {
         }
         self.tally.status = Some(status);
         self.tally.first_byte = Some(Instant::now());
-        self.client.send_head(head, head.framing).map_err(|_| Failure::ClientGone)?;
+        let splice = if Splice::fits(head) { self.client.splice(head) } else { None };
+        let framing = splice.as_ref().map_or(head.framing, |splice| splice.framing(head.framing));
+        self.splice = splice.map(Box::new);
+        self.client.send_head(head, framing).map_err(|_| Failure::ClientGone)?;
         self.download = Download::Body;
         self.waiting = Waiting::Stream;
         Ok(())
@@ -308,6 +330,9 @@ impl<'a, C: Client> Exchange<'a, C> {
 
     fn poll_response_body(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
         loop {
+            if self.poll_own(cx)?.is_pending() {
+                return Ok(Poll::Pending);
+            }
             let incoming = match self.upstream.poll_body(cx) {
                 Poll::Pending => {
                     // An open stream: what came so far must not wait for the rest.
@@ -320,25 +345,54 @@ impl<'a, C: Client> Exchange<'a, C> {
                 }
                 Poll::Ready(incoming) => incoming.map_err(Failure::Upstream)?,
             };
-            match incoming {
-                Incoming::End(trailers) => {
-                    self.client.end(trailers).map_err(|_| Failure::ClientGone)?;
+            let data = match (incoming, &mut self.splice) {
+                (Incoming::End(_), splice) => {
+                    if let Some(splice) = splice {
+                        splice.end();
+                    }
                     return Ok(Poll::Ready(()));
                 }
-                Incoming::Data(data) => match self.client.poll_data(cx, data) {
-                    Poll::Pending => {
-                        self.waiting = Waiting::ClientTakes;
-                        return Ok(Poll::Pending);
-                    }
-                    Poll::Ready(Err(_)) => return Err(Failure::ClientGone),
-                    Poll::Ready(Ok(count)) => {
+                (Incoming::Data(data), None) => data,
+                (Incoming::Data(data), Some(splice)) => match splice.look(data) {
+                    Look::Own => continue,
+                    Look::Took(count) => {
                         self.upstream.consume(count);
-                        self.tally.response_bytes += count as u64;
-                        self.moved += count as u64;
+                        continue;
                     }
+                    Look::Pass(count) => &data[..count],
                 },
+            };
+            let Poll::Ready(sent) = self.client.poll_data(cx, data) else {
+                self.waiting = Waiting::ClientTakes;
+                return Ok(Poll::Pending);
+            };
+            let count = sent.map_err(|_| Failure::ClientGone)?;
+            if let Some(splice) = &mut self.splice {
+                splice.passed(count);
             }
+            self.upstream.consume(count);
+            self.tally.response_bytes += count as u64;
+            self.moved += count as u64;
         }
+    }
+
+    /// Sends what is ours in the body and comes next.
+    fn poll_own(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
+        let Some(splice) = &mut self.splice else { return Ok(Poll::Ready(())) };
+        while !splice.own().is_empty() {
+            let Poll::Ready(sent) = self.client.poll_data(cx, splice.own()) else {
+                self.waiting = Waiting::ClientTakes;
+                return Ok(Poll::Pending);
+            };
+            let count = sent.map_err(|_| Failure::ClientGone)?;
+            splice.sent(count);
+            self.tally.response_bytes += count as u64;
+            self.moved += count as u64;
+        }
+        if splice.is_over() {
+            self.splice = None;
+        }
+        Ok(Poll::Ready(()))
     }
 
     /// Nothing can be moved: how long may that last?

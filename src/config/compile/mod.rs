@@ -4,12 +4,17 @@
 //! no check may stop another from being made. Where a part is wrong, something harmless stands in
 //! for it, so that the rest can be checked; the result is thrown away if there was any error.
 
+mod assertion;
 mod certificates;
 mod framing;
 mod hosts;
 mod identity;
+mod limits;
+mod secrets;
 mod server;
 mod tenants;
+#[cfg(test)]
+mod tests;
 mod upstreams;
 
 use std::path::Path;
@@ -17,18 +22,28 @@ use std::time::SystemTime;
 
 use super::error::{Problems, Wrong};
 use super::raw::Root;
+use super::reader::Lookup;
 use super::schema::nearest;
 use super::snapshot::Snapshot;
 use super::source::{SourceTexts, Sources, Spot};
+use crate::policy::session::keys::SessionSecrets;
 
 /// What compiling needs besides the raw configuration.
 pub struct Compiler<'a> {
     pub problems: &'a mut Problems,
     pub texts: &'a SourceTexts,
     pub sources: &'a mut Sources,
+    pub environment: Lookup<'a>,
     /// Where relative paths start.
     pub base: &'a Path,
     pub now: SystemTime,
+}
+
+/// What a tenant meets outside of itself.
+pub struct Surroundings<'c, 'r> {
+    pub root: &'r Root,
+    pub upstreams: &'c tenants::Upstreams,
+    pub sessions: &'c SessionSecrets,
 }
 
 /// Compiles `root`; to be used only if no error was reported.
@@ -36,11 +51,15 @@ pub fn compile(root: &Root, compiler: &mut Compiler<'_>) -> Snapshot {
     let server = server::compile(root, compiler);
     let upstreams = upstreams::compile(root, compiler);
     upstreams::refuse_loops(root, &server, compiler);
-    let (tenants, placed) = tenants::compile(root, &upstreams, compiler);
+    let internal = server::internal(root);
+    let sessions = secrets::sessions(root, compiler);
+    let around = Surroundings { root, upstreams: &upstreams, sessions: &sessions };
+    let (tenants, placed) = tenants::compile(&around, compiler);
     let routes = hosts::compile(root, &placed, compiler);
     let (certificates, tls) = certificates::compile(root, &server, compiler);
     Snapshot {
         admin: server::admin(root, compiler),
+        internal,
         telemetry: server::telemetry(root, compiler.base),
         server,
         tls,
@@ -64,6 +83,9 @@ pub fn restart_spots(root: &Root) -> Vec<(&'static str, Spot)> {
     }
     if let Some(admin) = &root.admin {
         add("admin.listen", admin.value.listen.as_ref().map(|at| at.spot));
+    }
+    if let Some(internal) = &root.internal {
+        add("internal.listen", internal.value.listen.as_ref().map(|at| at.spot));
     }
     if let Some(tls) = &root.tls {
         add("tls.min_version", tls.value.min_version.as_ref().map(|at| at.spot));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::error::Wrong;
 use super::super::raw::{Limits as RawLimits, Root, Server};
 use super::super::snapshot::{
-    AccessLog, AdminSettings, HttpMode, Limits, ServerSettings, TelemetrySettings,
+    AccessLog, AdminSettings, HttpMode, InternalSettings, Limits, ServerSettings, TelemetrySettings,
 };
 use super::super::source::{At, Spot};
 use super::super::values::LogTarget;
@@ -51,6 +51,13 @@ fn limits(raw: Option<&RawLimits>, compiler: &mut Compiler<'_>) -> Limits {
         let what = "a request head needs at least 1KiB, and more than 1MiB would only help floods";
         let wrong = Wrong::new(what, "write a size from \"1KiB\" to \"1MiB\"");
         compiler.problems.error(at.spot, "server.limits.header_bytes", wrong);
+    }
+    if let Some(at) = &raw.form_bytes
+        && !(1 << 10..=64 << 20).contains(&at.value.0)
+    {
+        let what = "a form needs at least 1KiB, and is held in memory as a whole";
+        let wrong = Wrong::new(what, "write a size from \"1KiB\" to \"64MiB\"");
+        compiler.problems.error(at.spot, "server.limits.form_bytes", wrong);
     }
     let size = |at: &At<super::super::values::Size>| at.value.0;
     Limits {
@@ -145,6 +152,11 @@ pub fn admin(root: &Root, compiler: &mut Compiler<'_>) -> AdminSettings {
         compiler.problems.error(at.spot, "admin.listen", Wrong::new(what, remedy));
     }
     AdminSettings { listen: raw.listen.as_ref().map(|at| at.value) }
+}
+
+pub fn internal(root: &Root) -> InternalSettings {
+    let listen = root.internal.as_ref().and_then(|at| at.value.listen.as_ref());
+    InternalSettings { listen: listen.map(|at| at.value) }
 }
 
 pub fn telemetry(root: &Root, base: &Path) -> TelemetrySettings {

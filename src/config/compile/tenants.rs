@@ -7,13 +7,17 @@ use super::super::addresses::Host;
 use super::super::error::Wrong;
 use super::super::raw;
 use super::super::reader::Entry;
-use super::super::snapshot::{AppKind, Device, Mode, Persona, Site, Tenant, Upstream};
+use super::super::snapshot::{AppKind, Device, Persona, Site, Tenant, Upstream};
 use super::super::source::At;
 use super::super::values::Name;
+use super::assertion::Assertions;
 use super::framing::Framing;
-use super::{Compiler, dangling, identity};
+use super::{Compiler, Surroundings, dangling, identity, limits};
 use crate::apps::streamlit::HostConfig;
-use crate::policy::csp::CompiledCsp;
+use crate::policy::limits::Rules;
+use crate::policy::origin::AllowedOrigin;
+use crate::policy::session::UnixSeconds;
+use crate::policy::session::keys::SessionSecrets;
 
 pub type Upstreams = HashMap<Arc<str>, Arc<Upstream>>;
 
@@ -49,52 +53,70 @@ impl Claimant {
 
 /// All tenants, and everything of theirs that claims hosts.
 pub fn compile<'r>(
-    root: &'r raw::Root,
-    upstreams: &Upstreams,
+    around: &Surroundings<'_, 'r>,
     compiler: &mut Compiler<'_>,
 ) -> (HashMap<Arc<str>, Arc<Tenant>>, Vec<Placed<'r>>) {
     let mut placed = Vec::new();
     let mut tenants = HashMap::new();
-    for entry in root.tenants.iter().flat_map(|at| at.value.iter()) {
-        let framing = Framing::new(root, entry);
-        let tenant = tenant(entry, &framing, upstreams, &mut placed, compiler);
+    for entry in around.root.tenants.iter().flat_map(|at| at.value.iter()) {
+        let tenant = tenant(entry, around, &mut placed, compiler);
         tenants.insert(entry.name.clone(), Arc::new(tenant));
     }
     (tenants, placed)
 }
 
+/// What its personas have from their tenant.
+struct Inherited<'c, 'r> {
+    tenant: &'r Entry<raw::Tenant>,
+    framing: Framing<'r>,
+    sessions: &'c SessionSecrets,
+    assertions: Assertions<'c>,
+    rules: Arc<Rules>,
+    revoked_before: Option<UnixSeconds>,
+}
+
 fn tenant<'r>(
     entry: &'r Entry<raw::Tenant>,
-    framing: &Framing<'r>,
-    upstreams: &Upstreams,
+    around: &Surroundings<'_, 'r>,
     placed: &mut Vec<Placed<'r>>,
     compiler: &mut Compiler<'_>,
 ) -> Tenant {
     let raw = &*entry.value;
     warn_of_files(entry, compiler);
+    let is_asked_for = around.root.internal.as_ref().is_some_and(|at| at.value.listen.is_some());
+    let mut inherited = Inherited {
+        tenant: entry,
+        framing: Framing::new(around.root, entry),
+        sessions: around.sessions,
+        assertions: Assertions::new(entry, around.sessions, is_asked_for, compiler),
+        rules: Arc::new(limits::compile(entry, compiler)),
+        revoked_before: revoked_before(
+            raw.revoke_before.as_ref(),
+            &format!("tenants.{}.revoke_before", entry.name),
+            compiler,
+        ),
+    };
     let mut personas = Vec::new();
     for one in raw.personas.iter().flat_map(|at| at.value.iter()) {
-        identity::check(entry, one, compiler);
+        let embedders = inherited.framing.embedders(&one.name, compiler);
+        identity::check(entry, one, &embedders, compiler);
         let key = format!("tenants.{}.personas.{}", entry.name, one.name);
         let hosts = hosts(one.value.hosts.as_ref(), &key, compiler);
-        let upstream = upstream(one.value.upstream.as_ref(), &key, upstreams, compiler);
+        let upstream = upstream(one.value.upstream.as_ref(), &key, around.upstreams, compiler);
         // A stand-in keeps the persona in the checks of hosts and paths.
         let upstream = upstream.unwrap_or_else(|| stand_in(&one.name));
-        let mut persona = persona(&entry.name, one, hosts, upstream);
-        let embedders = framing.embedders(&one.name, compiler);
-        persona.framing = framing.persona(one, &embedders, compiler);
-        persona.host_config =
-            (persona.app == AppKind::Streamlit).then(|| HostConfig::new(&embedders));
-        let persona = Arc::new(persona);
+        let persona =
+            Arc::new(persona(one, &mut inherited, embedders, (hosts, upstream), compiler));
         placed.push(Placed { what: Claimant::Persona(persona.clone()), hosts });
         personas.push(persona);
     }
+    let framing = &inherited.framing;
     let mut sites = Vec::new();
     for one in raw.sites.iter().flat_map(|at| at.value.iter()) {
         let key = format!("tenants.{}.sites.{}", entry.name, one.name);
         embeds(entry, one, &key, compiler);
         let hosts = hosts(one.value.hosts.as_ref(), &key, compiler);
-        let upstream = upstream(one.value.upstream.as_ref(), &key, upstreams, compiler);
+        let upstream = upstream(one.value.upstream.as_ref(), &key, around.upstreams, compiler);
         let site = Arc::new(Site {
             tenant: entry.name.clone(),
             name: one.name.clone(),
@@ -112,15 +134,21 @@ fn tenant<'r>(
         personas,
         sites,
         embed_origins: origins.map(|at| at.value.0.clone()).collect(),
+        assertion_keys: inherited.assertions.published(),
     }
 }
 
 fn persona(
-    tenant: &Arc<str>,
     one: &Entry<raw::Persona>,
-    hosts: &[At<Host>],
-    upstream: Arc<Upstream>,
+    inherited: &mut Inherited<'_, '_>,
+    embedders: Vec<AllowedOrigin>,
+    (hosts, upstream): (&[At<Host>], Arc<Upstream>),
+    compiler: &mut Compiler<'_>,
 ) -> Persona {
+    let tenant = inherited.tenant;
+    let own = one.value.revoke_before.as_ref();
+    let key = || format!("tenants.{}.personas.{}.revoke_before", tenant.name, one.name);
+    let own = own.and_then(|at| revoked_before(Some(at), &key(), compiler));
     let raw = &*one.value;
     let devices = raw.devices.iter().flat_map(|at| at.value.iter()).map(|device| {
         let name = device.value.name.as_ref();
@@ -129,19 +157,41 @@ fn persona(
             name: name.map_or_else(|| device.name.clone(), |at| (&*at.value.0).into()),
         }
     });
+    let app = raw.app.as_ref().map_or(AppKind::Generic, |at| at.value);
     Persona {
-        tenant: tenant.clone(),
+        tenant: tenant.name.clone(),
         name: one.name.clone(),
         hosts: hosts.iter().map(|at| at.value.0.clone()).collect(),
         path: raw.path.as_ref().map_or_else(|| "/".into(), |at| at.value.0.clone()),
         strip_prefix: raw.strip_prefix.as_ref().is_none_or(|at| at.value),
         upstream,
-        app: raw.app.as_ref().map_or(AppKind::Generic, |at| at.value),
-        mode: raw.mode.as_ref().map_or(Mode::Public, |at| at.value),
+        app,
+        mode: identity::mode(raw),
         devices: devices.collect(),
-        framing: CompiledCsp::none(),
-        host_config: None,
+        framing: inherited.framing.persona(one, &embedders, compiler),
+        host_config: (app == AppKind::Streamlit).then(|| HostConfig::new(&embedders)),
+        metadata: identity::metadata(raw),
+        keys: inherited.sessions.persona(tenant.name.clone(), one.name.clone()),
+        revoked_before: own.max(inherited.revoked_before),
+        origin: identity::origin(raw, embedders),
+        rules: Arc::clone(&inherited.rules),
+        assertion: inherited.assertions.persona(one, compiler),
     }
+}
+
+/// The moment, with a warning where it is still to come.
+fn revoked_before(
+    at: Option<&At<UnixSeconds>>,
+    key: &str,
+    compiler: &mut Compiler<'_>,
+) -> Option<UnixSeconds> {
+    let at = at?;
+    if at.value > UnixSeconds::from(compiler.now) {
+        let what = "the moment is still to come: no session can be valid until then";
+        let wrong = Wrong::new(what, "write a moment that has passed, such as now");
+        compiler.problems.warning(at.spot, key, wrong);
+    }
+    Some(at.value)
 }
 
 fn hosts<'r>(

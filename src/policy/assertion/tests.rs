@@ -7,8 +7,8 @@ const PLACE: Place<'static> = Place { tenant: "jasser", persona: "customer" };
 
 fn policy(key: AssertionKey) -> AssertionPolicy {
     AssertionPolicy {
-        key,
-        issuer: "vestibule".into(),
+        key: key.into(),
+        issuer: ISSUER.into(),
         audience: audience(PLACE).into(),
         ttl: DEFAULT_TTL,
     }
@@ -32,6 +32,16 @@ fn customer() -> Identity {
 
 fn hash() -> SessionHash {
     SessionHash::of(&[7; 16])
+}
+
+#[test]
+fn a_tenants_key_is_its_own_and_follows_from_the_secret() {
+    let secrets = [1, 2].map(|byte| Secret::new([byte; 32]).unwrap());
+    let id =
+        |secret: &Secret, tenant| AssertionKey::of_tenant(secret, tenant).unwrap().id().to_owned();
+    assert_eq!(id(&secrets[0], "jasser"), id(&secrets[0].clone(), "jasser"));
+    assert_ne!(id(&secrets[0], "jasser"), id(&secrets[0], "shop"));
+    assert_ne!(id(&secrets[0], "jasser"), id(&secrets[1], "jasser"));
 }
 
 #[test]
@@ -91,25 +101,6 @@ fn any_single_bit_of_an_assertion_matters() {
         let Ok(changed) = String::from_utf8(bytes) else { continue };
         assert!(verify(&policy, &changed, NOW).is_none(), "bit {bit}");
     }
-}
-
-#[test]
-fn an_assertion_is_kept_for_half_of_its_life_and_for_one_session() {
-    let (other, policy, hash) = (policy(hs256(2)), policy(hs256(1)), hash());
-    let mut cache = AssertionCache::default();
-    let mut at = |policy: &AssertionPolicy, session: Option<&SessionHash>, seconds: i64| {
-        let now = UnixSeconds(NOW.0.checked_add_signed(seconds).unwrap());
-        let token = cache.get(policy, PLACE, &customer(), session, now);
-        verify(policy, token, now).unwrap().iat as i64 - NOW.0 as i64
-    };
-    assert_eq!(at(&policy, Some(&hash), 0), 0);
-    assert_eq!(at(&policy, Some(&hash), 30), 0);
-    assert_eq!(at(&policy, Some(&hash), 31), 31);
-    assert_eq!(at(&policy, Some(&hash), 30), 30, "the clock was set back");
-    assert_eq!(at(&policy, Some(&SessionHash::of(&[8; 16])), 31), 31, "another session");
-    assert_eq!(at(&policy, None, 32), 32, "no session");
-    assert_eq!(at(&policy, None, 33), 33, "strangers share nothing");
-    assert_eq!(at(&other, Some(&hash), 34), 34, "another key");
 }
 
 #[test]

@@ -6,6 +6,10 @@
 //! at together and charged together, so that a refused launch takes nothing from anybody but its
 //! own address.
 //!
+//! The quarter is for tenants whose address limit leaves one address too much. Where that limit
+//! alone keeps an address to a third of the tenant's, there is no quarter: of 60/min and 200/min it
+//! would refuse the 51st launch, and nobody who reads these two numbers expects that.
+//!
 //! What must not happen: one tenant's traffic changes another's decisions; a launch is charged to
 //! one bucket and refused by the next; a sub-request is charged; memory grows with the number of
 //! addresses that somebody can invent.
@@ -31,13 +35,14 @@ pub use rate::{Bucket, Moment, REFILLS, Rate, RateError, Taken, Wait};
 pub struct Rules {
     ip: Rate,
     tenant: Rate,
-    share: Rate,
+    share: Option<Rate>,
     launcher: Option<Rate>,
 }
 
 impl Rules {
     pub fn new(ip: Rate, tenant: Rate, launcher: Option<Rate>) -> Self {
-        Self { ip, tenant, share: tenant.quarter(), launcher }
+        let share = (!ip.is_within_a_third_of(tenant)).then(|| tenant.quarter());
+        Self { ip, tenant, share, launcher }
     }
 
     pub fn ip(&self) -> Rate {
@@ -48,8 +53,9 @@ impl Rules {
         self.tenant
     }
 
-    /// What one address may take of the tenant's bucket on unsigned personas.
-    pub fn share(&self) -> Rate {
+    /// What one address may take of the tenant's bucket on unsigned personas, where its own limit
+    /// does not see to that.
+    pub fn share(&self) -> Option<Rate> {
         self.share
     }
 
@@ -116,7 +122,7 @@ pub fn counts(kind: Kind, part: Part) -> Charge {
 pub enum Proof {
     /// By a signature, a token or an API key.
     Signed,
-    /// Anybody may launch: one address gets at most a quarter of the tenant's bucket.
+    /// Anybody may launch: [`Rules::share`] holds.
     Unsigned,
 }
 
@@ -191,10 +197,10 @@ pub fn launch(
         key: buckets.key(passed.client, Scope::Launcher(persona)),
         rate,
     });
-    let share = (proof == Proof::Unsigned).then(|| Asked {
+    let share = rules.share.filter(|_| proof == Proof::Unsigned).map(|rate| Asked {
         name: BucketName::Share,
         key: buckets.key(passed.client, Scope::Share),
-        rate: rules.share,
+        rate,
     });
     let mut held = buckets.lock();
     let tenant = held.tenant.take(rules.tenant, now);

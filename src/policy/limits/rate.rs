@@ -88,6 +88,12 @@ impl Rate {
         Self::new(count, self.period).expect("a smaller count in the same period is a rate")
     }
 
+    /// At once, and in the long run.
+    pub(super) fn is_within_a_third_of(self, other: Self) -> bool {
+        let (thrice, all) = (3 * u128::from(self.count.get()), u128::from(other.count.get()));
+        thrice <= all && thrice * other.period.as_nanos() <= all * self.period.as_nanos()
+    }
+
     pub fn count(self) -> NonZeroU32 {
         self.count
     }

@@ -65,6 +65,32 @@ fn the_61st_launch_in_a_minute_is_limited_and_names_ip() {
 }
 
 #[test]
+fn an_unsigned_launch_has_a_share_where_the_address_limit_leaves_more_than_a_third() {
+    let rate = |count, seconds| {
+        Rate::new(NonZeroU32::new(count).unwrap(), Duration::from_secs(seconds)).unwrap()
+    };
+    for (ip, tenant, share) in [
+        ((60, 60), (200, 60), None),
+        ((60, 60), (180, 60), None),
+        ((60, 60), (179, 60), Some(44)),
+        ((200, 60), (200, 60), Some(50)),
+        // Few at once, and too many in a minute.
+        ((10, 1), (200, 60), Some(50)),
+        // Few in an hour, and too many at once.
+        ((100, 3600), (200, 60), Some(50)),
+        ((60, 3600), (200, 60), None),
+    ] {
+        let rules = Rules::new(rate(ip.0, ip.1), rate(tenant.0, tenant.1), None);
+        assert_eq!(rules.share().map(|rate| rate.count().get()), share, "{ip:?} {tenant:?}");
+    }
+    // With the defaults the 61st launch is the first that is refused, signed or not.
+    let visits = [(1, "p"); 61];
+    let mut expected = [None; 61];
+    expected[60] = Some(Ip);
+    check(Rules::default(), Unsigned, &visits, &expected);
+}
+
+#[test]
 fn a_launch_meets_its_address_the_tenant_and_the_launcher() {
     let a = (1, "a");
     let b = (1, "b");
@@ -92,23 +118,26 @@ fn the_bucket_that_waits_longest_is_named() {
 
 #[test]
 fn an_answer_tells_the_clients_own_buckets() {
-    for (launcher, proof, policy, limit) in [
-        (None, Signed, r#""ip";q=60;w=60"#, r#""ip";r=59;t=59"#),
+    for (ip, launcher, proof, policy, limit) in [
+        (60, None, Signed, r#""ip";q=60;w=60"#, r#""ip";r=59;t=59"#),
+        (60, None, Unsigned, r#""ip";q=60;w=60"#, r#""ip";r=59;t=59"#),
         (
+            120,
             None,
             Unsigned,
-            r#""ip";q=60;w=60, "share";q=50;w=60"#,
-            r#""ip";r=59;t=59, "share";r=49;t=59"#,
+            r#""ip";q=120;w=60, "share";q=50;w=60"#,
+            r#""ip";r=119;t=60, "share";r=49;t=59"#,
         ),
         (
+            120,
             Some(1),
             Unsigned,
-            r#""ip";q=60;w=60, "launcher";q=1;w=60, "share";q=50;w=60"#,
-            r#""ip";r=59;t=59, "launcher";r=0;t=60, "share";r=49;t=59"#,
+            r#""ip";q=120;w=60, "launcher";q=1;w=60, "share";q=50;w=60"#,
+            r#""ip";r=119;t=60, "launcher";r=0;t=60, "share";r=49;t=59"#,
         ),
     ] {
         let limiter = Limiter::default();
-        let rules = rules(60, 200, launcher);
+        let rules = rules(ip, 200, launcher);
         let charged = try_launch(&limiter, &rules, ("t", 1), ("p", proof), NOW).unwrap();
         let expected = Fields { policy: policy.into(), limit: limit.into() };
         assert_eq!(charged.fields(), Some(expected));
@@ -268,9 +297,7 @@ proptest! {
         for (who, signed, gap) in visits {
             now = now.plus(Duration::from_millis(gap));
             let mut asked = vec![(Tenant, 0, rules.tenant()), (Launcher, who, per_minute(3))];
-            if !signed {
-                asked.push((Share, who, rules.share()));
-            }
+            asked.extend(rules.share().filter(|_| !signed).map(|rate| (Share, who, rate)));
             let ip = model.entry((Ip, who)).or_default();
             let address_passes = ip.take(rules.ip(), now).map(|taken| *ip = taken.bucket).is_ok();
             let take = |&(name, of, rate): &(BucketName, u32, Rate)| {

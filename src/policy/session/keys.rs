@@ -4,8 +4,13 @@
 //! nothing about them and verifies nowhere else. The first secret signs; all verify, so that a
 //! secret is replaced by putting a new one in front and removing the old one a session's life
 //! later. Without a configured secret the caller makes a random one, and sessions end with it.
+//!
+//! A persona's keys are derived when they are first used: 21 blocks of SHA-256 and half a kilobyte
+//! for each secret, which a hundred thousand personas would otherwise pay at every reload, most of
+//! them in vain. Whoever comes first derives the same.
 
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use hmac::Mac;
 use smallvec::SmallVec;
@@ -16,26 +21,35 @@ use super::{Authentic, Purpose, Session, UnixSeconds};
 use crate::policy::secret::{HmacSha256, Secret};
 use crate::rejection::{Code, Rejection};
 
-/// The secrets that sign sessions; never none.
+/// The secrets that sign sessions, the first of them new ones; never none.
 #[derive(Debug, Clone)]
-pub struct SessionSecrets {
-    signs: Secret,
-    verify_too: Vec<Secret>,
-}
+pub struct SessionSecrets(Arc<[Secret]>);
 
 impl SessionSecrets {
     /// `verify_too` are secrets on their way out.
     pub fn new(signs: Secret, verify_too: Vec<Secret>) -> Self {
-        Self { signs, verify_too }
+        Self(std::iter::once(signs).chain(verify_too).collect())
+    }
+
+    /// The one that signs, then those on their way out.
+    pub fn iter(&self) -> impl Iterator<Item = &Secret> {
+        self.0.iter()
     }
 
     /// Done once when a configuration is compiled.
-    pub fn persona(&self, tenant: &str, persona: &str) -> PersonaKeys {
-        let ring = |purpose: Purpose| {
-            let secrets = std::iter::once(&self.signs).chain(&self.verify_too);
-            Ring(secrets.map(|secret| secret.derive(label(purpose), &[tenant, persona])).collect())
-        };
-        PersonaKeys { cookie: SessionCookie::of(tenant, persona), rings: Purpose::ALL.map(ring) }
+    pub fn persona(
+        &self,
+        tenant: impl Into<Arc<str>>,
+        persona: impl Into<Arc<str>>,
+    ) -> PersonaKeys {
+        let (tenant, persona) = (tenant.into(), persona.into());
+        PersonaKeys {
+            cookie: SessionCookie::of(&tenant, &persona),
+            secrets: self.clone(),
+            tenant,
+            persona,
+            rings: Default::default(),
+        }
     }
 }
 
@@ -51,8 +65,11 @@ fn label(purpose: Purpose) -> &'static str {
 #[derive(Clone)]
 pub struct PersonaKeys {
     pub cookie: SessionCookie,
-    /// In the order of `Purpose::ALL`.
-    rings: [Ring; 3],
+    secrets: SessionSecrets,
+    tenant: Arc<str>,
+    persona: Arc<str>,
+    /// In the order of `Purpose::ALL`, each from its first use on.
+    rings: [OnceLock<Box<Ring>>; 3],
 }
 
 /// Never empty: the first signs.
@@ -123,11 +140,16 @@ impl PersonaKeys {
     }
 
     fn ring(&self, purpose: Purpose) -> &Ring {
-        match purpose {
+        let place = match purpose {
             Purpose::Cookie => &self.rings[0],
             Purpose::Path => &self.rings[1],
             Purpose::Api => &self.rings[2],
-        }
+        };
+        place.get_or_init(|| {
+            let parts: [&str; 2] = [&self.tenant, &self.persona];
+            let keys = self.secrets.iter().map(|secret| secret.derive(label(purpose), &parts));
+            Box::new(Ring(keys.collect()))
+        })
     }
 }
 

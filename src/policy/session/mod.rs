@@ -22,7 +22,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::identity::{Identity, SessionHash};
 use super::metadata::Metadata;
 use crate::rejection::{Code, Rejection};
-use revocation::RevocationList;
 
 /// A moment, in whole seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,12 +53,6 @@ impl SessionId {
         SessionHash::of(&self.0)
     }
 }
-
-/// How often the sessions of a persona were revoked: the sum of its own and its tenant's count.
-/// Sessions that were launched under a smaller one have ended. It must never go down while a
-/// token lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Generation(pub u32);
 
 /// What a token is for. Each purpose has a key of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -102,6 +95,32 @@ pub struct Lifetime {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LaunchProof(pub [u8; 16]);
 
+/// How far a launch has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The browser was sent on, and its document has not been served yet: the next request for it
+    /// is part of the same launch.
+    Launching,
+    Settled,
+}
+
+/// What a bare document does under a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bare {
+    /// It starts anew: what an earlier URL said is not inherited.
+    StartsAnew,
+    /// It goes on: the launch left nothing in the URL (a form), or was vouched for.
+    Continues,
+}
+
+/// Whether a session took another's place in its browser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Predecessor {
+    None,
+    /// Pages of the session before may still be open, and will call with this one's cookie.
+    Ended,
+}
+
 /// A session, as a token holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
@@ -110,20 +129,33 @@ pub struct Session {
     pub launched_at: UnixSeconds,
     pub issued_at: UnixSeconds,
     pub expires_at: UnixSeconds,
-    pub generation: Generation,
+    pub stage: Stage,
+    pub bare: Bare,
+    pub predecessor: Predecessor,
     pub proof: Option<LaunchProof>,
 }
 
+/// For how long a launch may still be on its way through our redirects.
+const LAUNCHING: u64 = 30;
+
 impl Session {
-    pub fn start(
-        id: SessionId,
-        identity: Identity,
-        generation: Generation,
-        now: UnixSeconds,
-        lifetime: Lifetime,
-    ) -> Self {
-        let expires_at = now.plus(lifetime.token.min(lifetime.session));
-        Self { id, identity, launched_at: now, issued_at: now, expires_at, generation, proof: None }
+    pub fn start(id: SessionId, identity: Identity, now: UnixSeconds, lifetime: Lifetime) -> Self {
+        Self {
+            id,
+            identity,
+            launched_at: now,
+            issued_at: now,
+            expires_at: now.plus(lifetime.token.min(lifetime.session)),
+            stage: Stage::Settled,
+            bare: Bare::StartsAnew,
+            predecessor: Predecessor::None,
+            proof: None,
+        }
+    }
+
+    /// The document of the launch has not been served yet.
+    pub fn is_launching(&self, now: UnixSeconds) -> bool {
+        self.stage == Stage::Launching && now.since(self.launched_at) < LAUNCHING
     }
 
     /// The same session in a token from now on: renewed, for another purpose, or with a new
@@ -162,17 +194,17 @@ impl Session {
 pub struct Authentic(Session);
 
 impl Authentic {
-    /// Checks what cannot be read from the token: revocation of all, and of this one.
-    /// `revoked` is the tenant's list.
+    /// Checks what cannot be read from the token: revocation of all that were launched before a
+    /// moment, and of this one.
     pub fn alive(
         self,
-        generation: Generation,
-        revoked: &RevocationList,
+        revoked_before: Option<UnixSeconds>,
+        is_revoked: impl FnOnce(SessionId) -> bool,
     ) -> Result<Session, Rejection> {
-        if self.0.generation < generation {
+        if revoked_before.is_some_and(|moment| self.0.launched_at < moment) {
             return Err(Rejection::new(Code::SessionInvalid, "sessions of this age were revoked"));
         }
-        if revoked.contains(self.0.id) {
+        if is_revoked(self.0.id) {
             return Err(Rejection::new(Code::SessionInvalid, "the session was revoked"));
         }
         Ok(self.0)
@@ -191,20 +223,39 @@ pub enum Succession {
     Start { ends: Option<SessionId> },
 }
 
+/// What a launch brings along besides its metadata.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival<'a> {
+    pub device: Option<&'a str>,
+    pub proof: Option<LaunchProof>,
+    /// It says nothing about identity.
+    pub is_bare: bool,
+    /// The document itself navigates, not the page around it (`Sec-Fetch-Site`).
+    pub by_itself: bool,
+    pub now: UnixSeconds,
+}
+
 /// Decides between going on and starting anew. A bare document never continues an identity that
-/// an earlier URL gave.
+/// an earlier URL gave, but it is where our own redirects of a form launch and the bridge lead.
 pub fn succession(
     held: Option<&Session>,
     metadata: &Metadata<'_>,
-    device: Option<&str>,
-    proof: Option<LaunchProof>,
+    arrival: &Arrival<'_>,
 ) -> Succession {
     match held {
-        Some(held) if held.identity.continues(metadata, device) => {
+        Some(held) if goes_on(held, metadata, arrival) => {
             let turned =
                 metadata.direction().is_some() && metadata.direction() != held.identity.direction;
-            Succession::Continue { reissue: turned || proof.is_some() && proof != held.proof }
+            let proven = arrival.proof.is_some() && arrival.proof != held.proof;
+            Succession::Continue { reissue: turned || proven }
         }
         held => Succession::Start { ends: held.map(|held| held.id) },
     }
+}
+
+fn goes_on(held: &Session, metadata: &Metadata<'_>, arrival: &Arrival<'_>) -> bool {
+    let is_target = arrival.is_bare
+        && held.identity.device.as_deref() == arrival.device
+        && (held.bare == Bare::Continues || arrival.by_itself && held.is_launching(arrival.now));
+    is_target || held.identity.continues(metadata, arrival.device)
 }

@@ -5,10 +5,9 @@
 //! | 1 | version, 1 |
 //! | 1 | purpose |
 //! | 1, 1, 1 | mode, assurance, direction |
-//! | 1 | flags: identity awaited, user id, device, proof |
+//! | 1 | flags: identity awaited, user id, device, proof, launching, bare continues, successor |
 //! | 16 | session id |
 //! | 8, 8, 8 | launched, issued, expires: seconds since 1970 |
-//! | 4 | generation |
 //! | 16 | proof, where flagged |
 //! | 1 + n, 1 + n | user id, device, where flagged |
 //! | 32 | HMAC-SHA256 of all before |
@@ -21,7 +20,7 @@ use std::fmt;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use super::{Generation, LaunchProof, Purpose, Session, SessionId, UnixSeconds};
+use super::{Bare, LaunchProof, Predecessor, Purpose, Session, SessionId, Stage, UnixSeconds};
 use crate::config::snapshot::Mode;
 use crate::policy::identity::{Identity, State};
 use crate::policy::metadata::{Assurance, Direction, MAX_USER_ID};
@@ -30,7 +29,7 @@ const VERSION: u8 = 1;
 const TAG: usize = 32;
 /// The longest device slug that a session can name, in bytes.
 pub const MAX_DEVICE: usize = 128;
-const FIXED: usize = 6 + 16 + 3 * 8 + 4;
+const FIXED: usize = 6 + 16 + 3 * 8;
 const MAX_BYTES: usize = FIXED + 16 + 1 + MAX_USER_ID + 1 + MAX_DEVICE + TAG;
 /// The longest token, in characters.
 pub const MAX_TOKEN: usize = (MAX_BYTES * 4).div_ceil(3);
@@ -39,6 +38,9 @@ const AWAITING: u8 = 1;
 const HAS_USER_ID: u8 = 2;
 const HAS_DEVICE: u8 = 4;
 const HAS_PROOF: u8 = 8;
+const LAUNCHING: u8 = 16;
+const BARE_CONTINUES: u8 = 32;
+const SUCCESSOR: u8 = 64;
 
 /// A session as it travels. Whoever has it is the session: not for logs.
 #[derive(Clone, PartialEq, Eq)]
@@ -89,7 +91,10 @@ pub(super) fn write(purpose: Purpose, session: &Session) -> Option<Vec<u8>> {
     let flags = flag(identity.state == State::Awaiting, AWAITING)
         | flag(user_id.is_some(), HAS_USER_ID)
         | flag(device.is_some(), HAS_DEVICE)
-        | flag(session.proof.is_some(), HAS_PROOF);
+        | flag(session.proof.is_some(), HAS_PROOF)
+        | flag(session.stage == Stage::Launching, LAUNCHING)
+        | flag(session.bare == Bare::Continues, BARE_CONTINUES)
+        | flag(session.predecessor == Predecessor::Ended, SUCCESSOR);
     let mut out = Vec::with_capacity(MAX_BYTES);
     out.extend_from_slice(&[
         VERSION,
@@ -103,7 +108,6 @@ pub(super) fn write(purpose: Purpose, session: &Session) -> Option<Vec<u8>> {
     for moment in [session.launched_at, session.issued_at, session.expires_at] {
         out.extend_from_slice(&moment.0.to_be_bytes());
     }
-    out.extend_from_slice(&session.generation.0.to_be_bytes());
     if let Some(proof) = session.proof {
         out.extend_from_slice(&proof.0);
     }
@@ -127,14 +131,14 @@ fn bounded(text: Option<&str>, most: usize) -> Option<Option<&str>> {
 pub(super) fn read(purpose: Purpose, payload: &[u8]) -> Option<Session> {
     let mut rest = payload;
     let [version, of, mode, assurance, direction, flags] = take(&mut rest)?;
-    let known = AWAITING | HAS_USER_ID | HAS_DEVICE | HAS_PROOF;
-    if version != VERSION || of != purpose_code(purpose) || flags & !known != 0 {
+    // The highest bit has no meaning yet.
+    const UNKNOWN: u8 = 128;
+    if version != VERSION || of != purpose_code(purpose) || flags & UNKNOWN != 0 {
         return None;
     }
     let id = SessionId(take(&mut rest)?);
     let mut moment = || Some(UnixSeconds(u64::from_be_bytes(take(&mut rest)?)));
     let (launched_at, issued_at, expires_at) = (moment()?, moment()?, moment()?);
-    let generation = Generation(u32::from_be_bytes(take(&mut rest)?));
     let has = |bit: u8| flags & bit != 0;
     let proof = if has(HAS_PROOF) { Some(LaunchProof(take(&mut rest)?)) } else { None };
     let user_id = if has(HAS_USER_ID) { Some(text(&mut rest)?) } else { None };
@@ -147,7 +151,17 @@ pub(super) fn read(purpose: Purpose, payload: &[u8]) -> Option<Session> {
         assurance: Assurance::ALL.into_iter().find(|one| assurance_code(*one) == assurance)?,
         state: if has(AWAITING) { State::Awaiting } else { State::Complete },
     };
-    let session = Session { id, identity, launched_at, issued_at, expires_at, generation, proof };
+    let session = Session {
+        id,
+        identity,
+        launched_at,
+        issued_at,
+        expires_at,
+        stage: if has(LAUNCHING) { Stage::Launching } else { Stage::Settled },
+        bare: if has(BARE_CONTINUES) { Bare::Continues } else { Bare::StartsAnew },
+        predecessor: if has(SUCCESSOR) { Predecessor::Ended } else { Predecessor::None },
+        proof,
+    };
     rest.is_empty().then_some(session)
 }
 

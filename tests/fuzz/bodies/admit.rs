@@ -7,14 +7,19 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use vestibule::config::snapshot::{
-    AccessLog, AdminSettings, AppKind, Device, HttpMode, Limits, Mode, Persona, ServerSettings,
-    Site, Snapshot, TelemetrySettings, TlsSettings, TlsVersion, Upstream,
+    AccessLog, AdminSettings, AppKind, Device, HttpMode, InternalSettings, Limits, Mode, Persona,
+    ServerSettings, Site, Snapshot, TelemetrySettings, TlsSettings, TlsVersion, Upstream,
 };
 use vestibule::edge::headers::{Outbound, write_request};
 use vestibule::http1::fields::Known;
 use vestibule::http1::framing::Framing;
 use vestibule::http1::head::{HeadScan, RequestHead, Version};
 use vestibule::pipeline::{Action, ConnectionFacts, Handshake, Scheme};
+use vestibule::policy::limits::Rules;
+use vestibule::policy::metadata::{MetadataPolicy, UserIdFormat, UserIdRule};
+use vestibule::policy::origin::{OpaqueLaunch, OriginRules};
+use vestibule::policy::secret::Secret;
+use vestibule::policy::session::keys::{PersonaKeys, SessionSecrets};
 use vestibule::route::{RouteTable, Target};
 use vestibule::tls::store::CertStore;
 
@@ -161,6 +166,7 @@ fn snapshot(http_mode: HttpMode) -> Snapshot {
             limits: Limits::default(),
         },
         admin: AdminSettings { listen: None },
+        internal: InternalSettings { listen: None },
         telemetry: TelemetrySettings { access_log: AccessLog::Off },
         tls: TlsSettings { min_version: TlsVersion::Tls12 },
         certificates: CertStore::default(),
@@ -170,10 +176,30 @@ fn snapshot(http_mode: HttpMode) -> Snapshot {
     }
 }
 
+fn session_keys(tenant: &str, persona: &str) -> PersonaKeys {
+    let secret = Secret::new([7; 32]).expect("a secret");
+    SessionSecrets::new(secret, Vec::new()).persona(tenant, persona)
+}
+
 fn persona(name: &str, host: &str, path: &str) -> Arc<Persona> {
     Arc::new(Persona {
         framing: vestibule::policy::csp::CompiledCsp::none(),
         host_config: None,
+        metadata: MetadataPolicy {
+            mode: Mode::Public,
+            user_id: UserIdRule::None,
+            format: UserIdFormat::Token,
+            allow_generated_id: false,
+            trust_asserted: false,
+            strict_config: false,
+            bridge: false,
+            signed: false,
+        },
+        keys: session_keys("acme", name),
+        revoked_before: None,
+        origin: OriginRules { opaque_launch: OpaqueLaunch::Free, ..OriginRules::default() },
+        rules: Arc::new(Rules::default()),
+        assertion: None,
         tenant: "acme".into(),
         name: name.into(),
         hosts: vec![host.into()],

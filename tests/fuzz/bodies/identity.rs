@@ -10,7 +10,7 @@ use vestibule::policy::query::{pairs, raw_pairs, serialise, sort};
 use vestibule::policy::secret::Secret;
 use vestibule::policy::session::cookie::without_sessions;
 use vestibule::policy::session::keys::{PersonaKeys, SessionSecrets};
-use vestibule::policy::session::{Generation, Purpose, Session, SessionId, UnixSeconds, prefix};
+use vestibule::policy::session::{Purpose, Session, SessionId, UnixSeconds, prefix};
 
 const NOW: UnixSeconds = UnixSeconds(1_763_683_200);
 
@@ -111,5 +111,5 @@ fn keys() -> PersonaKeys {
 
 fn session() -> Session {
     let identity = Identity::anonymous(Mode::Public, Some("lobby"));
-    Session::start(SessionId([7; 16]), identity, Generation(0), NOW, Purpose::Cookie.lifetime())
+    Session::start(SessionId([7; 16]), identity, NOW, Purpose::Cookie.lifetime())
 }

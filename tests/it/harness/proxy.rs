@@ -9,10 +9,15 @@ use std::time::{Duration, Instant};
 
 use vestibule::app::{App, Options};
 use vestibule::config::snapshot::{
-    AccessLog, AdminSettings, AppKind, Device, HttpMode, Limits, Mode, Persona, Server,
-    ServerAddress, ServerId, ServerSettings, Snapshot, TelemetrySettings, TlsSettings, TlsVersion,
-    Upstream, UpstreamTls,
+    AccessLog, AdminSettings, AppKind, Device, HttpMode, InternalSettings, Limits, Mode, Persona,
+    Server, ServerAddress, ServerId, ServerSettings, Snapshot, TelemetrySettings, TlsSettings,
+    TlsVersion, Upstream, UpstreamTls,
 };
+use vestibule::policy::limits::Rules;
+use vestibule::policy::metadata::{MetadataPolicy, UserIdFormat, UserIdRule};
+use vestibule::policy::origin::{OpaqueLaunch, OriginRules};
+use vestibule::policy::secret::Secret;
+use vestibule::policy::session::keys::{PersonaKeys, SessionSecrets};
 use vestibule::route::{RouteTable, Target};
 use vestibule::tls::dev::DevCa;
 use vestibule::tls::store::{CertStore, Certificate};
@@ -136,6 +141,7 @@ impl Builder {
                 limits: self.limits,
             },
             admin: AdminSettings { listen: None },
+            internal: InternalSettings { listen: None },
             tls: TlsSettings { min_version: TlsVersion::Tls12 },
             telemetry: TelemetrySettings { access_log: AccessLog::Off },
             certificates,
@@ -155,6 +161,21 @@ impl Builder {
         Persona {
             framing: vestibule::policy::csp::CompiledCsp::none(),
             host_config: None,
+            metadata: MetadataPolicy {
+                mode: Mode::Public,
+                user_id: UserIdRule::None,
+                format: UserIdFormat::Token,
+                allow_generated_id: false,
+                trust_asserted: false,
+                strict_config: false,
+                bridge: false,
+                signed: false,
+            },
+            keys: session_keys("acme", &format!("persona-{index}")),
+            revoked_before: None,
+            origin: OriginRules { opaque_launch: OpaqueLaunch::Free, ..OriginRules::default() },
+            rules: Arc::new(Rules::default()),
+            assertion: None,
             tenant: "acme".into(),
             name: format!("persona-{index}").into(),
             hosts: vec![route.host.into()],
@@ -175,6 +196,11 @@ impl Builder {
                 .collect(),
         }
     }
+}
+
+fn session_keys(tenant: &str, persona: &str) -> PersonaKeys {
+    let secret = Secret::new([7; 32]).expect("a secret");
+    SessionSecrets::new(secret, Vec::new()).persona(tenant, persona)
 }
 
 fn certificate(ca: &DevCa, names: &[&str]) -> Certificate {

@@ -1,0 +1,207 @@
+/*
+ * Vestibule's bridge: answers the embed handshake of the page around this frame.
+ *
+ *   frame -> page   {type: 'chat-embed-ready'}
+ *   page -> frame   {type: 'chat-embed-config', payload: {mode, user_id, require_user_id,
+ *                    allow_generated_id, direction}}       any number of times; the latest counts
+ *   frame -> page   {type: 'chat-embed-ack'}               the session is that user's
+ *   frame -> page   {type: 'chat-embed-error', code, title}
+ *
+ * The page posts to this frame's origin, and must be one of the tenant's embed_origins. When the
+ * session changes hands, the frame acknowledges and then loads the chat anew by itself.
+ */
+(() => {
+  'use strict';
+  const script = document.currentScript;
+  const page = window.parent;
+  if (!script || page === window) return;
+
+  const NAMES = ['mode', 'user_id', 'require_user_id', 'allow_generated_id', 'direction'];
+  const ADVICE = {
+    answer_invalid: 'Something between this frame and Vestibule answers in its place.',
+    identity_unproven: 'This persona takes no asserted user_id: sign the launch, or set trust_asserted.',
+    metadata_contradiction: 'Send require_user_id and allow_generated_id as the persona is configured, or not at all.',
+    mode_mismatch: 'Send the mode of the persona that this frame shows.',
+    network_error: 'Nothing came back within 15 seconds: is the connection, or an extension, in the way?',
+    origin_not_allowed: 'A sandboxed frame needs allow-same-origin.',
+    parameter_invalid: 'Send {type, payload}: texts, an integer or text for user_id, booleans for the flags.',
+    session_missing: 'The browser kept no cookie; start the chat with its parameters in the URL.',
+    user_id_invalid: 'Send user_id in the format of the persona: a positive integer, unless user_id_format says token.',
+    user_id_missing: 'Send user_id.',
+  };
+  // Milliseconds: how long a configuration outlives its document, a request lasts, and a
+  // navigation that was announced is waited for.
+  const FRESH = 10000;
+  const PATIENCE = 15000;
+  const DEPARTURE = 5000;
+
+  const base = script.getAttribute('data-base') || '';
+  const origins = (script.getAttribute('data-origins') || '').split(' ').filter(Boolean);
+  const prefix = /^\/\.v\/[^/]+/.exec(location.pathname);
+  // With the origin: a <base> of the app must not redirect it.
+  const api = location.origin + (prefix ? prefix[0] : '') + base + '/.vestibule/config';
+  const key = 'vestibule.config:' + base;
+
+  let heard = false; // a configuration came
+  let next = null; // the latest one that was not sent yet
+  let running = false;
+  let target = ''; // where the session has moved to, while this document has not
+  let leaving = false;
+  let departure = 0;
+  let warned = false;
+
+  const allows = (origin) => origins.some((allowed) => {
+    if (allowed === 'file:') return origin === 'null' || origin === 'file://';
+    const star = allowed.indexOf('*');
+    if (star < 0) return origin === allowed;
+    return origin.length >= allowed.length
+      && origin.startsWith(allowed.slice(0, star)) && origin.endsWith(allowed.slice(star + 1));
+  });
+
+  const post = (message, origin) => {
+    // Opaque origins cannot be addressed; nothing we say is secret.
+    page.postMessage(message, /^https?:/.test(origin) ? origin : '*');
+  };
+  const ready = () => post({ type: 'chat-embed-ready' }, '*');
+
+  const refuse = (code, title, origin) => {
+    console.error('[vestibule] chat-embed-config was refused, ' + code + ': ' + title
+      + (Object.prototype.hasOwnProperty.call(ADVICE, code) ? ' ' + ADVICE[code] : ''));
+    post({ type: 'chat-embed-error', code, title }, origin);
+  };
+
+  // A navigation may end this document before the answer: its successor asks again.
+  const remember = (config) => {
+    try { sessionStorage.setItem(key, JSON.stringify(config)); } catch { /* then not */ }
+  };
+  const forget = () => {
+    try { sessionStorage.removeItem(key); } catch { /* nothing was kept */ }
+  };
+  const recall = () => {
+    try {
+      const config = JSON.parse(sessionStorage.getItem(key));
+      if (!config) return null;
+      const here = new URLSearchParams(location.search).get('user_id');
+      const same = here === null || here === String(JSON.parse(config.body).user_id);
+      if (same && Math.abs(Date.now() - config.at) < FRESH) return config;
+      forget();
+    } catch { /* not ours */ }
+    return null;
+  };
+
+  const send = async (body) => {
+    const abort = new AbortController();
+    const timer = setTimeout(() => abort.abort(), PATIENCE);
+    try {
+      const response = await fetch(api, {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/json' },
+        body,
+        credentials: 'same-origin',
+        cache: 'no-store',
+        redirect: 'error',
+        keepalive: true,
+        signal: abort.signal,
+      });
+      const text = await response.text();
+      let said = null;
+      try { said = JSON.parse(text); } catch { /* not from us */ }
+      if (response.ok && said && said.state === 'complete') return { location: said.location || '' };
+      if (!response.ok && said && said.code) return { code: said.code, title: said.title || '' };
+      return { code: 'answer_invalid', title: 'The chat gave an unexpected answer (' + response.status + ').' };
+    } catch {
+      return { code: 'network_error', title: 'The chat could not be reached.' };
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+
+  const move = () => {
+    const url = new URL(target, location.origin);
+    target = '';
+    if (url.origin === location.origin) location.replace(url.href);
+  };
+
+  const settle = (config, answer) => {
+    // The document goes away and its requests with it: no answer is no refusal.
+    if (answer.code === 'network_error' && leaving) return;
+    forget();
+    if (answer.code) {
+      refuse(answer.code, answer.title, config.origin);
+      return;
+    }
+    post({ type: 'chat-embed-ack' }, config.origin);
+    // Where the page navigates this frame, it knows better where to.
+    if (target && !leaving) move();
+  };
+
+  // One request at a time, so that the configuration that came last is the one that holds.
+  const take = async (config) => {
+    next = config;
+    remember(config);
+    if (running) return;
+    running = true;
+    while (next) {
+      const current = next;
+      next = null;
+      const answer = await send(current.body);
+      if (answer.location) target = answer.location;
+      if (!next) settle(current, answer);
+    }
+    running = false;
+  };
+
+  const payload = (data) => {
+    const own = {};
+    for (const name of NAMES) {
+      const value = data.payload[name];
+      if (value !== undefined) own[name] = typeof value === 'bigint' ? String(value) : value;
+    }
+    return JSON.stringify(own);
+  };
+
+  window.addEventListener('message', (event) => {
+    const { data, origin } = event;
+    if (event.source !== page || !data || data.type !== 'chat-embed-config') return;
+    if (!allows(origin)) {
+      if (!warned) console.warn('[vestibule] chat-embed-config of ' + origin + ' is ignored: it is not among the embed_origins.');
+      warned = true;
+      return;
+    }
+    heard = true;
+    let body;
+    try {
+      body = payload(data);
+    } catch {
+      refuse('parameter_invalid', 'The configuration has no payload that JSON can hold.', origin);
+      return;
+    }
+    take({ body, origin, at: Date.now() });
+  });
+
+  window.addEventListener('beforeunload', () => {
+    leaving = true;
+    clearTimeout(departure);
+    departure = setTimeout(() => {
+      // It was a download, or somebody stayed after all.
+      leaving = false;
+      const pending = recall();
+      if (pending && !running) take(pending);
+      else if (target && !running) move();
+    }, DEPARTURE);
+  });
+  window.addEventListener('pagehide', () => {
+    leaving = true;
+    clearTimeout(departure);
+  });
+  window.addEventListener('pageshow', (event) => {
+    if (event.persisted) leaving = false;
+  });
+
+  ready();
+  window.addEventListener('load', () => {
+    if (!heard) ready();
+  });
+  const pending = recall();
+  if (pending) take(pending);
+})();

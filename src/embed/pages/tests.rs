@@ -1,0 +1,92 @@
+use super::*;
+use crate::policy::csp::syntax;
+
+fn all() -> Vec<Page> {
+    let tag = super::super::tag("/chat/a", &[], None);
+    let mut pages = Vec::new();
+    for direction in [None, Some(Direction::Ltr), Some(Direction::Rtl), Some(Direction::Auto)] {
+        pages.push(waiting(&tag, direction));
+        pages.push(cookies_refused(None, direction));
+        pages.push(cookies_refused(Some("/?mode=customer&user_id=\"><script>"), direction));
+        pages.extend(Code::ALL.iter().map(|&code| refused(code, "id-\"'<b>&", direction)));
+    }
+    pages
+}
+
+#[test]
+fn every_page_is_one_accessible_document() {
+    for Page { body, .. } in all() {
+        assert!(body.starts_with("<!doctype html>\n<html lang=\"en\" dir=\""), "{body}");
+        for once in ["<title>", "<main>", "</main>", "charset=\"utf-8\"", "viewport", "</html>"] {
+            assert_eq!(body.matches(once).count(), 1, "{once} in {body}");
+        }
+        let has_name = body.contains("<h1>") || body.contains("role=\"status\"");
+        assert!(has_name, "{body}");
+        assert_eq!(body.matches("<bdi>").count(), body.matches("</bdi>").count(), "{body}");
+        assert!(body.is_ascii() && body.len() < 4096, "{} bytes", body.len());
+    }
+}
+
+#[test]
+fn nothing_is_loaded_and_nothing_runs_but_the_bridge() {
+    for Page { body, csp } in all() {
+        let scripts = body.matches("<script").count();
+        assert_eq!(scripts, body.matches("<script src=\"/chat/a/.vestibule/bridge.js\"").count());
+        assert_eq!(scripts, usize::from(csp.contains("script-src 'self'")));
+        assert_eq!(scripts, usize::from(csp.contains("connect-src 'self'")));
+        for forbidden in [" style=", " onclick=", " onload=", "@import", "url(", "//", "<img"] {
+            assert!(!body.contains(forbidden), "{forbidden} in {body}");
+        }
+        assert!(csp.starts_with("default-src 'none'; "), "{csp}");
+        for closed in ["base-uri 'none'", "form-action 'none'"] {
+            assert!(csp.contains(closed), "{csp}");
+        }
+    }
+}
+
+#[test]
+fn the_policy_admits_the_style_that_is_sent() {
+    let Page { body, csp } = refused(Code::NotFound, "id", None);
+    let style = body.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
+    let hash = BASE64_STANDARD.encode(Sha256::digest(style));
+    let policies: Vec<_> = syntax::policies(csp.as_bytes()).collect();
+    let list = policies[0].get("style-src").unwrap();
+    assert_eq!(list.values.as_slice(), [format!("'sha256-{hash}'").as_str()]);
+}
+
+#[test]
+fn values_are_escaped() {
+    let page = refused(Code::UserIdMissing, "<b>\"'&", None);
+    assert!(page.body.contains("<code>&lt;b&gt;&quot;&#39;&amp;</code>"), "{}", page.body);
+    let page = cookies_refused(Some("/?a=1&b=\"><script>"), None);
+    let href = "href=\"/?a=1&amp;b=&quot;&gt;&lt;script&gt;\"";
+    assert!(page.body.contains(href), "{}", page.body);
+}
+
+#[test]
+fn a_visitor_is_told_to_try_again_only_where_that_helps() {
+    for (code, again) in [
+        (Code::UpstreamTimeout, true),
+        (Code::UpstreamUnreachable, true),
+        (Code::Internal, true),
+        (Code::UserIdMissing, false),
+        (Code::FrameOnly, false),
+        (Code::MethodNotImplemented, false),
+        (Code::VersionUnsupported, false),
+    ] {
+        let page = refused(code, "id", None);
+        assert_eq!(page.body.contains("try again"), again, "{}", code.as_str());
+        assert!(page.body.contains(code.as_str()));
+    }
+}
+
+#[test]
+fn the_pages_say_their_direction() {
+    for (direction, expected) in [
+        (None, "dir=\"ltr\""),
+        (Some(Direction::Rtl), "dir=\"rtl\""),
+        (Some(Direction::Auto), "dir=\"auto\""),
+    ] {
+        assert!(waiting("", direction).body.contains(expected));
+    }
+}
