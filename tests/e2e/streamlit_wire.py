@@ -70,7 +70,7 @@ def stream(
     cookie = visitor.cookie(host)
     xsrf = visitor.jar.get(host, {}).get("_streamlit_xsrf", "none")
     offered = ["streamlit", xsrf, *([resume] if resume else [])]
-    socket = connect(
+    with connect(
         # The socket is TLS already.
         origin.replace("https://", "ws://") + path,
         sock=visitor.tls(host),
@@ -82,8 +82,5 @@ def stream(
         compression=None,
         max_size=None,
         open_timeout=SECONDS,
-    )
-    try:
+    ) as socket:
         yield Chat(socket)
-    finally:
-        socket.close()
