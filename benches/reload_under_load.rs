@@ -29,8 +29,7 @@ fn main() {
     let loaded = vestibule::config::load(&path);
     let snapshot = loaded.snapshot.expect("the generated configuration is sound");
     let app = App::start(snapshot, Options::default()).expect("loopback can be bound");
-    let live = app.live();
-    let install = Box::new(move |snapshot| live.swap(Arc::new(snapshot)));
+    let install = Box::new(app.installer());
     let mut reloader = Reloader::new(path.clone(), &app.snapshot(), loaded.sources, install);
 
     let reloading = Arc::new(AtomicBool::new(false));

@@ -127,11 +127,6 @@ impl App {
         self.shared.allowed_connections()
     }
 
-    /// The live snapshot, for whoever reloads it.
-    pub fn live(&self) -> Arc<ArcSwap<Snapshot>> {
-        Arc::clone(&self.shared.snapshot)
-    }
-
     /// The live snapshot.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.shared.snapshot.load_full()
@@ -140,7 +135,13 @@ impl App {
     /// Swaps in a new snapshot and gives the old one back; requests under way keep what they
     /// decided with that one. Whoever calls this pays for dropping it, no worker does.
     pub fn replace(&self, snapshot: Snapshot) -> Arc<Snapshot> {
-        self.shared.snapshot.swap(Arc::new(snapshot))
+        self.shared.install(snapshot)
+    }
+
+    /// [`App::replace`], for a thread of its own.
+    pub fn installer(&self) -> impl Fn(Snapshot) -> Arc<Snapshot> + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        move |snapshot| shared.install(snapshot)
     }
 
     /// Stops accepting, lets requests end for at most `drain_timeout`, then cuts; blocks.

@@ -56,6 +56,7 @@ pub mod config;
 pub mod demo;
 pub mod edge;
 pub mod embed;
+pub mod explain;
 pub mod gate;
 pub mod http1;
 pub mod internal;

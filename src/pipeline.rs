@@ -1,336 +1,196 @@
 //! The spine: what happens to every request, in order.
 //!
-//! [`admit`] decides from a head, the facts of its connection and one snapshot. It opens no
-//! socket, reads no clock, and answers with data: forward this there, redirect, or refuse.
+//! [`admit`] decides from a head, the facts of its connection, one snapshot and the state that
+//! outlives it. It opens no socket and reads no clock; it answers with data: forward this there,
+//! redirect, answer, refuse. What it changes is what a decision costs: limits are charged, and a
+//! session that another takes the place of is ended.
+//!
+//! | stage | module |
+//! | --- | --- |
+//! | what any request must be; which site or persona it is for | here, [`checks`] |
+//! | a persona's request: what it is to the app, address limit, session, origin | [`visit`] |
+//! | a launch: metadata, whose session, by cookie or path, tenant's limits | [`launch`] |
+//! | what we answer ourselves below `/.vestibule/` | [`ours`] |
 
-use std::net::IpAddr;
+mod checks;
+mod facts;
+mod launch;
+mod ours;
+mod outcome;
+mod visit;
+
 use std::sync::Arc;
 
-use http::Method;
-
-use crate::apps::streamlit::{self, Endpoint};
-use crate::config::snapshot::{AppKind, HttpMode, Persona, Site, Snapshot, Upstream};
+use crate::config::snapshot::{HttpMode, Snapshot};
 use crate::gate::target::{self, Address};
-use crate::http1::fields::Known;
-use crate::http1::head::{RequestHead, Version};
-use crate::policy::csp::CompiledCsp;
+use crate::http1::head::RequestHead;
+use crate::policy::session::prefix::{self, Prefixed};
 use crate::rejection::{Code, Rejection};
-use crate::route::Target;
+use crate::route::{Match, Target};
+use visit::Visit;
 
-/// What is known about a connection before its first request.
-#[derive(Debug, Clone)]
-pub struct ConnectionFacts {
-    /// The client's address: the peer's, or what a PROXY header said.
-    pub client: IpAddr,
-    /// The peer may speak for others (`trusted_proxies`).
-    pub trusted: bool,
-    pub scheme: Scheme,
-    /// The server name of the TLS handshake, canonical.
-    pub server_name: Option<Box<str>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
-    Http,
-    Https,
-}
-
-impl Scheme {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        }
-    }
-}
-
-/// Whose address it is.
-#[derive(Debug, Clone)]
-pub enum Owner {
-    Persona(Arc<Persona>),
-    /// A persona's device: an index into its `devices`.
-    Device(Arc<Persona>, usize),
-    Site(Arc<Site>),
-}
-
-impl Owner {
-    pub fn tenant(&self) -> &Arc<str> {
-        match self {
-            Owner::Persona(persona) | Owner::Device(persona, _) => &persona.tenant,
-            Owner::Site(site) => &site.tenant,
-        }
-    }
-
-    /// The persona's or the site's name.
-    pub fn name(&self) -> &Arc<str> {
-        match self {
-            Owner::Persona(persona) | Owner::Device(persona, _) => &persona.name,
-            Owner::Site(site) => &site.name,
-        }
-    }
-
-    pub fn upstream(&self) -> &Arc<Upstream> {
-        match self {
-            Owner::Persona(persona) | Owner::Device(persona, _) => &persona.upstream,
-            Owner::Site(site) => &site.upstream,
-        }
-    }
-
-    pub fn persona(&self) -> Option<&Arc<Persona>> {
-        match self {
-            Owner::Persona(persona) | Owner::Device(persona, _) => Some(persona),
-            Owner::Site(_) => None,
-        }
-    }
-
-    fn strips_prefix(&self) -> bool {
-        match self {
-            Owner::Persona(persona) | Owner::Device(persona, _) => persona.strip_prefix,
-            Owner::Site(_) => false,
-        }
-    }
-}
-
-/// The answer of [`admit`].
-#[derive(Debug)]
-pub struct Admission<'h> {
-    /// Present once the gate was passed.
-    pub address: Option<Address<'h>>,
-    /// Present once the route was found.
-    pub owner: Option<Owner>,
-    pub verdict: Result<Action, Rejection>,
-}
-
-#[derive(Debug)]
-pub enum Action {
-    Forward(Forward),
-    /// 308 to this location.
-    Redirect(String),
-    /// Answered here, in the app's place.
-    Answer(Answer),
-}
-
-/// An answer of ours to a question that apps are asked.
-#[derive(Debug)]
-pub enum Answer {
-    /// Streamlit's `/_stcore/host-config` of this persona.
-    HostConfig(Arc<Persona>),
-}
-
-/// Where a request goes.
-#[derive(Debug)]
-pub struct Forward {
-    /// Path and query as the upstream receives them.
-    pub target: String,
-    pub websocket: Option<Handshake>,
-    pub dress: Dress,
-}
-
-/// What is done to the upstream's answer on its way out.
-#[derive(Debug, Clone, Default)]
-pub struct Dress {
-    pub owner: Option<Owner>,
-    pub framing: Framing,
-}
-
-/// Which answers say who may frame them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Framing {
-    /// Those that are HTML.
-    #[default]
-    Html,
-    /// Every one: this path is a document, and a 304 of it too.
-    Document,
-}
-
-impl Dress {
-    /// The framing policy of the owner.
-    pub fn csp(&self) -> Option<&CompiledCsp> {
-        match self.owner.as_ref()? {
-            Owner::Persona(persona) | Owner::Device(persona, _) => Some(&persona.framing),
-            Owner::Site(site) => Some(&site.framing),
-        }
-    }
-
-    /// Whether Streamlit's cookies need to work inside a frame of another site.
-    pub fn frames_streamlit(&self) -> bool {
-        self.owner.as_ref().and_then(Owner::persona).is_some_and(|p| p.app == AppKind::Streamlit)
-    }
-}
-
-/// A WebSocket handshake that is well formed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Handshake {
-    /// HTTP/1.1: the client's own key passes.
-    Upgrade,
-    /// HTTP/2 extended CONNECT: a key is made for the upstream.
-    Connect,
-}
+pub use facts::{Ambient, ConnectionFacts, Journal, Scheme};
+pub use outcome::{
+    Action, Admission, Answer, AnswerField, Configured, Dress, Forward, Framing, Handshake, Owner,
+    Passport, StreamOf, Under,
+};
 
 /// Decides about one request.
 pub fn admit<'h>(
     snapshot: &Snapshot,
     connection: &ConnectionFacts,
     head: &'h RequestHead,
+    ambient: &Ambient<'_>,
 ) -> Admission<'h> {
+    let mut fields = Vec::new();
     let address = match target::address(head) {
         Ok(address) => address,
         Err(rejection) => {
-            return Admission { address: None, owner: None, verdict: Err(rejection) };
+            return Admission { address: None, owner: None, verdict: Err(rejection), fields };
         }
     };
     let mut owner = None;
-    let verdict = decide(snapshot, connection, head, &address, &mut owner);
-    Admission { address: Some(address), owner, verdict }
+    let asking = Asking { snapshot, connection, head, address: &address };
+    let verdict = decide(&asking, ambient, &mut owner, &mut fields);
+    Admission { address: Some(address), owner, verdict, fields }
 }
 
-fn decide(
+/// How much of the body is needed before the request can be decided about: a form that launches,
+/// or what the bridge says. Nothing where the decision needs the head alone.
+pub fn wanted_body(
     snapshot: &Snapshot,
     connection: &ConnectionFacts,
     head: &RequestHead,
-    address: &Address<'_>,
-    owner: &mut Option<Owner>,
-) -> Result<Action, Rejection> {
-    expectation(head)?;
-    let is_plain =
-        connection.scheme == Scheme::Http && snapshot.server.http_mode == HttpMode::Redirect;
-    if is_plain {
-        return redirect_to_https(snapshot, address);
+) -> Option<usize> {
+    if head.method != http::Method::POST || !head.framing.has_body() {
+        return None;
     }
-    let found = snapshot
-        .routes
-        .find(&address.host.name, &address.path)
+    let address = target::address(head).ok()?;
+    let asking = Asking { snapshot, connection, head, address: &address };
+    if asking.is_plain() {
+        return None;
+    }
+    let place = asking.place()?;
+    if ours::is_config(place.below(&address)) {
+        return Some(ours::MAX_CONFIG);
+    }
+    let (Target::Persona(persona) | Target::Device(persona, _)) = place.found.target else {
+        return None;
+    };
+    let launches = launch::is_form_launch(persona.app, head, place.below(&address));
+    launches.then_some(snapshot.server.limits.form_bytes)
+}
+
+/// A request that passed the gate, and what it is held against.
+struct Asking<'a> {
+    snapshot: &'a Snapshot,
+    connection: &'a ConnectionFacts,
+    head: &'a RequestHead,
+    address: &'a Address<'a>,
+}
+
+/// Where a request's path leads.
+struct Place<'a> {
+    prefixed: Option<Prefixed<'a>>,
+    found: Match<'a>,
+}
+
+impl<'a> Place<'a> {
+    /// The path without a session's prefix.
+    fn path<'p>(&self, address: &'p Address<'_>) -> &'p str
+    where
+        'a: 'p,
+    {
+        self.prefixed.map_or(&address.path, |prefixed| prefixed.rest)
+    }
+
+    /// The path below the persona's own, and its device's.
+    fn below<'p>(&self, address: &'p Address<'_>) -> &'p str
+    where
+        'a: 'p,
+    {
+        match self.path(address).get(self.found.prefix_len..) {
+            None | Some("") => "/",
+            Some(below) => below,
+        }
+    }
+}
+
+impl<'a> Asking<'a> {
+    fn is_plain(&self) -> bool {
+        self.connection.scheme == Scheme::Http
+            && self.snapshot.server.http_mode == HttpMode::Redirect
+    }
+
+    /// A session's prefix stands before the path of a persona; sites have none.
+    fn place(&self) -> Option<Place<'a>> {
+        let (routes, host) = (&self.snapshot.routes, &*self.address.host.name);
+        if let Some(prefixed) = prefix::split(&self.address.path) {
+            let path = if prefixed.rest.is_empty() { "/" } else { prefixed.rest };
+            let found = routes.find(host, path);
+            if let Some(found) = found.filter(|found| !matches!(found.target, Target::Site(_))) {
+                return Some(Place { prefixed: Some(prefixed), found });
+            }
+        }
+        let found = routes.find(host, &self.address.path)?;
+        Some(Place { prefixed: None, found })
+    }
+}
+
+fn decide(
+    asking: &Asking<'_>,
+    ambient: &Ambient<'_>,
+    owner: &mut Option<Owner>,
+    fields: &mut Vec<AnswerField>,
+) -> Result<Action, Rejection> {
+    let Asking { snapshot, connection, head, address } = *asking;
+    checks::expectation(head)?;
+    if asking.is_plain() {
+        return checks::redirect_to_https(snapshot, address);
+    }
+    let place = asking
+        .place()
         .ok_or(Rejection::new(Code::NotFound, "no persona or site has this address"))?;
-    certificate(snapshot, connection, address)?;
-    let owner = owner.insert(match found.target {
+    checks::certificate(snapshot, connection, address)?;
+    let owner = owner.insert(match place.found.target {
         Target::Persona(persona) => Owner::Persona(Arc::clone(persona)),
         Target::Device(persona, index) => Owner::Device(Arc::clone(persona), *index),
         Target::Site(site) => Owner::Site(Arc::clone(site)),
     });
-    let websocket = handshake(head)?;
-    let is_prefix = found.prefix_len > 0 && found.prefix_len == address.path.len();
-    if is_prefix && websocket.is_none() && may_redirect(&head.method) {
+    ambient.note("route", || owner.describe());
+    let websocket = checks::handshake(head)?;
+    let path = place.path(address);
+    let is_prefix = path.is_empty() || path.len() == place.found.prefix_len && path != "/";
+    if is_prefix && websocket.is_none() && checks::may_redirect(&head.method) {
         // Relative assets of the page resolve only below the prefix.
         return Ok(Action::Redirect(with_query(&format!("{}/", address.path), address.query)));
     }
-    body_limit(snapshot, head)?;
-    let path = if owner.strips_prefix() {
-        match &address.path[found.prefix_len..] {
-            "" => "/",
-            rest => rest,
-        }
-    } else {
-        &address.path
+    checks::body_limit(snapshot, head)?;
+    let Some(persona) = owner.persona() else {
+        let dress = Dress { owner: Some(owner.clone()), ..Dress::default() };
+        let target = with_query(path, address.query);
+        return Ok(Action::Forward(Box::new(Forward {
+            target,
+            websocket,
+            passport: None,
+            subprotocols: None,
+            supplies_xsrf: false,
+            dress,
+        })));
     };
-    let framing = match owner.persona() {
-        None => Framing::Html,
-        Some(persona) => match app(persona, head, path)? {
-            Endpoint::HostConfig => {
-                return Ok(Action::Answer(Answer::HostConfig(Arc::clone(persona))));
-            }
-            Endpoint::Page => Framing::Document,
-            _ => Framing::Html,
-        },
+    let visit = Visit {
+        owner,
+        persona,
+        head,
+        address,
+        connection,
+        path,
+        below: place.below(address),
+        prefixed: place.prefixed,
+        websocket,
+        ambient,
     };
-    let dress = Dress { owner: Some(owner.clone()), framing };
-    Ok(Action::Forward(Forward { target: with_query(path, address.query), websocket, dress }))
-}
-
-/// What a path is to the app behind it. `path` is as the app sees it.
-fn app(persona: &Persona, head: &RequestHead, path: &str) -> Result<Endpoint, Rejection> {
-    match persona.app {
-        AppKind::Streamlit => {
-            let base = if persona.strip_prefix { "" } else { persona.path.trim_end_matches('/') };
-            match streamlit::endpoint(path, base) {
-                Endpoint::Closed => {
-                    Err(Rejection::new(Code::PathClosed, "a path that Streamlit keeps for itself"))
-                }
-                Endpoint::HostConfig if !matches!(head.method, Method::GET | Method::HEAD) => {
-                    Err(Rejection::new(Code::MethodNotAllowed, "host-config is only read"))
-                }
-                endpoint => Ok(endpoint),
-            }
-        }
-        AppKind::Generic if path == "/" => Ok(Endpoint::Page),
-        _ => Ok(Endpoint::Asset),
-    }
-}
-
-fn expectation(head: &RequestHead) -> Result<(), Rejection> {
-    let mut expectations = head.fields.all(Known::Expect);
-    let known = expectations.next().is_none_or(|value| value.eq_ignore_ascii_case(b"100-continue"));
-    if known && expectations.next().is_none() {
-        return Ok(());
-    }
-    Err(Rejection::new(Code::ExpectationFailed, "an Expect other than 100-continue"))
-}
-
-fn redirect_to_https(snapshot: &Snapshot, address: &Address<'_>) -> Result<Action, Rejection> {
-    if !snapshot.routes.knows_host(&address.host.name) {
-        return Err(Rejection::new(Code::NotFound, "no persona or site has this host"));
-    }
-    let port = match snapshot.server.https.first().map(std::net::SocketAddr::port) {
-        None | Some(443 | 0) => String::new(),
-        Some(port) => format!(":{port}"),
-    };
-    let origin = format!("https://{}{port}", address.host.name);
-    Ok(Action::Redirect(with_query(&format!("{origin}{}", address.path), address.query)))
-}
-
-/// A connection whose certificate is not this host's must not speak for it (RFC 9110, 7.4).
-fn certificate(
-    snapshot: &Snapshot,
-    connection: &ConnectionFacts,
-    address: &Address<'_>,
-) -> Result<(), Rejection> {
-    let Some(server_name) = &connection.server_name else { return Ok(()) };
-    if **server_name == *address.host.name {
-        return Ok(());
-    }
-    let id = |name: &str| snapshot.certificates.find(name).map(|certificate| certificate.id);
-    if id(server_name).is_some() && id(server_name) == id(&address.host.name) {
-        return Ok(());
-    }
-    Err(Rejection::new(Code::Misdirected, "SNI and host have different certificates"))
-}
-
-fn handshake(head: &RequestHead) -> Result<Option<Handshake>, Rejection> {
-    if head.version == Version::Http2 {
-        return Ok(head.protocol.as_ref().map(|_| Handshake::Connect));
-    }
-    let asks = head.version == Version::Http11
-        && head.connection.upgrade
-        && head.fields.all(Known::Upgrade).any(|value| value.eq_ignore_ascii_case(b"websocket"));
-    if !asks {
-        return Ok(None);
-    }
-    let key = head.fields.single(Known::SecWebSocketKey);
-    // 16 bytes in base64: 22 characters and "==".
-    let sound = head.method == Method::GET
-        && head.fields.single(Known::Upgrade).is_some()
-        && head.fields.single(Known::SecWebSocketVersion).is_some()
-        && key.is_some_and(|key| key.len() == 24 && key.ends_with(b"=="));
-    if sound {
-        Ok(Some(Handshake::Upgrade))
-    } else {
-        Err(Rejection::new(Code::UpgradeInvalid, "a malformed WebSocket handshake"))
-    }
-}
-
-fn body_limit(snapshot: &Snapshot, head: &RequestHead) -> Result<(), Rejection> {
-    match head.framing {
-        crate::http1::framing::Framing::Length(length)
-            if length > snapshot.server.limits.body_bytes =>
-        {
-            Err(Rejection::new(Code::BodyTooLarge, "Content-Length exceeds body_bytes"))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Navigations, form posts among them. A CORS preflight would not follow.
-fn may_redirect(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::POST)
+    visit.decide(fields)
 }
 
 fn with_query(path: &str, query: Option<&str>) -> String {

@@ -5,17 +5,25 @@
 
 use http::StatusCode;
 
+use crate::policy::limits::Limited;
+
 /// A refusal: what the client is told, and what only we are told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
     pub code: Code,
     /// For the log; may name configuration, never a secret.
     pub reason: &'static str,
+    /// Which limit it was, and when to come back.
+    pub limited: Option<Limited>,
 }
 
 impl Rejection {
     pub const fn new(code: Code, reason: &'static str) -> Self {
-        Self { code, reason }
+        Self { code, reason, limited: None }
+    }
+
+    pub fn limited(limited: Limited) -> Self {
+        Self { code: Code::RateLimited, reason: limited.reason(), limited: Some(limited) }
     }
 
     pub fn status(&self) -> StatusCode {
@@ -66,14 +74,17 @@ codes! {
     SessionExpired 401 "session_expired" "The session has ended: open the chat from its page.";
     ModeMismatch 403 "mode_mismatch" "This chat is for another kind of user.";
     OriginNotAllowed 403 "origin_not_allowed" "Pages of this origin may not call this chat.";
+    CookiesRequired 403 "cookies_required" "This chat needs cookies, and the browser keeps none for it.";
     FrameOnly 403 "frame_only" "This chat opens only inside a page that embeds it.";
     PathClosed 403 "path_closed" "This path is closed.";
     NotFound 404 "not_found" "Nothing is served at this address.";
     MethodNotAllowed 405 "method_not_allowed" "This method is not allowed here.";
     RequestTimeout 408 "request_timeout" "The request did not arrive in time.";
     BodyTooLarge 413 "body_too_large" "The request body is too large.";
+    MediaTypeUnsupported 415 "media_type_unsupported" "The request body is of a type that is not accepted here.";
     ExpectationFailed 417 "expectation_failed" "The expectation is not supported.";
     Misdirected 421 "misdirected_request" "This connection is not for that host.";
+    RateLimited 429 "rate_limited" "Too many requests: try again later.";
     HeadersTooLarge 431 "headers_too_large" "The request headers are too large.";
     Internal 500 "internal_error" "The server could not answer.";
     MethodNotImplemented 501 "method_not_implemented" "This method is not implemented.";
@@ -82,6 +93,7 @@ codes! {
     UpstreamInvalid 502 "upstream_invalid" "The application gave an invalid answer.";
     UpstreamClosed 502 "upstream_closed" "The application closed the connection without an answer.";
     UpstreamUnavailable 503 "upstream_unavailable" "The application is not available.";
+    CapacityExhausted 503 "capacity_exhausted" "The server cannot start another session now.";
     UpstreamTimeout 504 "upstream_timeout" "The application did not answer in time.";
     VersionUnsupported 505 "version_unsupported" "This HTTP version is not supported.";
 }

@@ -147,6 +147,7 @@ mod tests {
         Arc::new(Persona {
             framing: crate::policy::csp::CompiledCsp::none(),
             host_config: None,
+            bridge: None,
             metadata: MetadataPolicy {
                 mode: Mode::Public,
                 user_id: UserIdRule::None,

@@ -29,12 +29,13 @@
 //! are closed below any prefix: the base of an app behind a prefix need not be known for that.
 
 mod answers;
+pub mod resume;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
 
-pub use answers::{HostConfig, framed_xsrf_cookie};
+pub use answers::{HostConfig, XSRF_COOKIE, framed_xsrf_cookie};
 
 /// What a path of a Streamlit app is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

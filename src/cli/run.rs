@@ -64,8 +64,7 @@ fn serve(file: &Path, loaded: Loaded) -> Result<(), Failure> {
     for address in app.http() {
         eprintln!("vestibule: listening on http://{address}");
     }
-    let live = app.live();
-    let install = Box::new(move |snapshot| live.swap(std::sync::Arc::new(snapshot)));
+    let install = Box::new(app.installer());
     let reloader = Reloader::new(file.into(), &app.snapshot(), sources, install);
     let watcher = Watcher::spawn(reloader, INTERVAL, |outcome| eprintln!("vestibule: {outcome}"))
         .map_err(|error| failed("cannot watch the configuration", error))?;

@@ -15,6 +15,7 @@ use ipnet::IpNet;
 
 pub use super::values::TlsVersion;
 use crate::apps::streamlit::HostConfig;
+use crate::embed::Bridge;
 use crate::policy::assertion::{AssertionKey, AssertionPolicy};
 use crate::policy::csp::CompiledCsp;
 use crate::policy::limits::Rules;
@@ -169,6 +170,8 @@ pub struct Persona {
     pub devices: Vec<Device>,
     /// Who may frame its documents.
     pub framing: CompiledCsp,
+    /// Written into its documents, where `bridge` says so.
+    pub bridge: Option<Bridge>,
     /// The answer to the Streamlit frontend's question who may talk to it; Streamlit only.
     pub host_config: Option<HostConfig>,
     /// What a launch must and may say about its user.

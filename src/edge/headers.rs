@@ -3,18 +3,24 @@
 //! Trusted fields are always set or removed, on every path, upgrades included. A field that a
 //! client nominates in Connection is its own loss; framing and Host cannot be nominated.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::Method;
 
 use crate::apps::streamlit;
+use crate::embed::{self, splice::Splice};
 use crate::gate::target::Address;
 use crate::http1::fields::{Field, Fields, Known, list};
 use crate::http1::framing::Framing;
 use crate::http1::head::{RequestHead, ResponseHead, Version, nominated};
 use crate::http1::send::write_field;
-use crate::pipeline::{ConnectionFacts, Dress, Forward, Framing as DocumentFraming, Handshake};
-use crate::policy::csp::{Disposition, Edit, FieldEdit};
+use crate::pipeline::{
+    ConnectionFacts, Dress, Forward, Framing as DocumentFraming, Handshake, Passport,
+};
+use crate::policy::csp::{Disposition, Edit, FieldEdit, OwnScript};
+use crate::policy::identity::{self, Place};
+use crate::policy::session::cookie::{sets_session, without_sessions};
 
 /// What the upstream's request head is made of.
 pub struct Outbound<'a> {
@@ -25,10 +31,19 @@ pub struct Outbound<'a> {
     pub request_id: &'a str,
     /// For a WebSocket that arrived over HTTP/2.
     pub websocket_key: Option<&'a str>,
+    /// The app's own cookies, kept for a browser that keeps none.
+    pub cookies: Option<&'a str>,
+    /// What the page would send if it could read those cookies.
+    pub xsrf: Option<&'a str>,
 }
 
-/// Writes the request head for the upstream and tells how its body is framed.
-pub fn write_request(out: &mut Vec<u8>, request: &Outbound<'_>) -> Framing {
+/// Writes the request head for the upstream and tells how its body is framed. `assert` adds the
+/// assertion, where the app can check one.
+pub fn write_request(
+    out: &mut Vec<u8>,
+    request: &Outbound<'_>,
+    assert: impl FnOnce(&mut Vec<u8>),
+) -> Framing {
     let head = request.head;
     let websocket = request.forward.websocket;
     let method = if websocket.is_some() { &Method::GET } else { &head.method };
@@ -38,12 +53,25 @@ pub fn write_request(out: &mut Vec<u8>, request: &Outbound<'_>) -> Framing {
     out.extend_from_slice(b" HTTP/1.1\r\n");
     write_field(out, b"Host", request.address.authority.as_bytes());
     for field in head.fields.iter() {
-        if passes_upstream(&field, head, request.connection.trusted) {
+        if passes_upstream(&field, head, request.connection.trusted)
+            && !is_replaced(&field, request)
+        {
             write_field(out, field.name, field.value);
         }
     }
-    if head.version == Version::Http2 {
-        write_cookies(out, &head.fields);
+    write_cookies(out, &head.fields, request.cookies);
+    if let Some(subprotocols) = &request.forward.subprotocols {
+        write_field(out, b"Sec-WebSocket-Protocol", subprotocols);
+    }
+    if let Some(token) = request.xsrf {
+        write_field(out, XSRF, token.as_bytes());
+    }
+    if request.forward.dress.bridge {
+        out.extend_from_slice(b"Accept-Encoding: identity\r\n");
+    }
+    if let Some(passport) = &request.forward.passport {
+        write_identity(out, passport);
+        assert(out);
     }
     if websocket.is_none() && accepts_trailers(&head.fields) {
         out.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n");
@@ -80,7 +108,7 @@ fn passes_upstream(field: &Field<'_>, head: &RequestHead, trusted: bool) -> bool
         | Known::Forwarded
         | Known::XRequestId => true,
         Known::XForwardedPort | Known::XForwardedOther | Known::XRealIp => !trusted,
-        Known::Cookie => head.version == Version::Http2,
+        Known::Cookie => true,
         Known::Expect => head.version == Version::Http10,
         Known::SecWebSocketKey => head.version == Version::Http2,
         known => known.is_hop_by_hop(),
@@ -89,14 +117,43 @@ fn passes_upstream(field: &Field<'_>, head: &RequestHead, trusted: bool) -> bool
     !set_by_us && !is_nominated()
 }
 
-/// HTTP/2 lets a client split Cookie for compression; HTTP/1 has one (RFC 9113, section 8.2.3).
-fn write_cookies(out: &mut Vec<u8>, fields: &Fields) {
-    for (index, cookie) in fields.all(Known::Cookie).enumerate() {
-        out.extend_from_slice(if index == 0 { b"Cookie: " } else { b"; " });
-        out.extend_from_slice(cookie);
+const XSRF: &[u8] = b"X-Xsrftoken";
+
+/// What another value takes the place of: a page into which something is written comes whole and
+/// uncompressed.
+fn is_replaced(field: &Field<'_>, request: &Outbound<'_>) -> bool {
+    let forward = request.forward;
+    match field.known {
+        Known::SecWebSocketProtocol => forward.subprotocols.is_some(),
+        Known::AcceptEncoding | Known::Range | Known::Other => {
+            forward.dress.bridge && embed::asks_for_less(field.name)
+                || request.xsrf.is_some() && field.name.eq_ignore_ascii_case(XSRF)
+        }
+        _ => false,
     }
-    if fields.get(Known::Cookie).is_some() {
+}
+
+/// One Cookie field without sessions of ours: HTTP/2 lets a client split it (RFC 9113, section
+/// 8.2.3), and what the browser does not keep is added.
+fn write_cookies(out: &mut Vec<u8>, fields: &Fields, kept: Option<&str>) {
+    let mut separator: &[u8] = b"Cookie: ";
+    let sent = fields.all(Known::Cookie).filter_map(without_sessions);
+    for cookie in sent.chain(kept.map(|kept| Cow::Borrowed(kept.as_bytes()))) {
+        out.extend_from_slice(separator);
+        out.extend_from_slice(&cookie);
+        separator = b"; ";
+    }
+    if separator == b"; " {
         out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Who is asking. A client's own fields of these names were left out.
+fn write_identity(out: &mut Vec<u8>, passport: &Passport) {
+    let persona = &passport.persona;
+    let place = Place { tenant: &persona.tenant, persona: &persona.name };
+    for (name, value) in identity::headers(place, &passport.identity, passport.session.as_ref()) {
+        write_field(out, name.as_bytes(), value.as_bytes());
     }
 }
 
@@ -141,33 +198,24 @@ fn write_forwarded(out: &mut Vec<u8>, request: &Outbound<'_>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The address that a chain of trusted proxies vouches for: what the nearest one appended.
-pub fn client_address(connection: &ConnectionFacts, fields: &Fields) -> IpAddr {
-    if !connection.trusted {
-        return connection.client;
-    }
-    let last = fields.all(Known::XForwardedFor).last().and_then(|chain| list(chain).last());
-    let address = last.and_then(|last| std::str::from_utf8(last).ok()).and_then(parse_address);
-    address.unwrap_or(connection.client)
-}
-
-fn parse_address(text: &str) -> Option<IpAddr> {
-    let text = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
-    text.parse().ok()
-}
-
 /// Which fields of an upstream's response reach the client. `Trailer` fields too.
 pub fn response_fields(head: &ResponseHead) -> impl Iterator<Item = Field<'_>> {
     head.fields.iter().filter(|field| {
         let dropped = field.known.is_hop_by_hop()
-            || matches!(field.known, Known::ContentLength | Known::XRequestId | Known::Identity);
+            || matches!(field.known, Known::ContentLength | Known::XRequestId | Known::Identity)
+            || field.known == Known::SetCookie && sets_session(field.value);
         let is_nominated = || head.connection.nominates && nominated(&head.fields, field.name);
         !dropped && !is_nominated()
     })
 }
 
+/// The fields of an upstream's interim response. Cookies wait for the final one.
+pub fn interim_fields(head: &ResponseHead) -> impl Iterator<Item = Field<'_>> {
+    response_fields(head).filter(|field| field.known != Known::SetCookie)
+}
+
 /// The fields of an upstream's final response as the client gets them: framing policies merged,
-/// Streamlit's cookies made to work in a frame.
+/// cookies made to work in a frame or kept for the page, ours added.
 pub fn dressed_fields(head: &ResponseHead, dress: &Dress, mut put: impl FnMut(&[u8], &[u8])) {
     let is_document = dress.framing == DocumentFraming::Document || is_html(&head.fields);
     let csp = if is_document { dress.csp() } else { None };
@@ -177,17 +225,15 @@ pub fn dressed_fields(head: &ResponseHead, dress: &Dress, mut put: impl FnMut(&[
         });
         csp.edit(policies)
     });
-    let frames_streamlit = dress.frames_streamlit();
+    let is_written_into = dress.bridge && is_html(&head.fields) && Splice::fits(head);
     for field in response_fields(head) {
-        if edit.as_ref().is_some_and(|edit| replaces(edit, field.name)) {
-            continue;
+        let is_about_original = is_written_into && embed::tells_of_original(field.name);
+        if !is_about_original && edit.as_ref().is_none_or(|edit| !replaces(edit, field.name)) {
+            dressed_field(&field, dress, &mut put);
         }
-        let cookie = if frames_streamlit && field.known == Known::SetCookie {
-            streamlit::framed_xsrf_cookie(field.value)
-        } else {
-            None
-        };
-        put(field.name, cookie.as_deref().unwrap_or(field.value));
+    }
+    for (name, value) in &dress.fields {
+        put(name.as_bytes(), value.as_bytes());
     }
     let Some(edit) = &edit else { return };
     for (disposition, change) in
@@ -197,6 +243,48 @@ pub fn dressed_fields(head: &ResponseHead, dress: &Dress, mut put: impl FnMut(&[
             put(disposition.field_name().as_bytes(), policy.as_bytes());
         }
     }
+}
+
+/// The fields of the answer to a WebSocket handshake.
+pub fn switch_fields(head: &ResponseHead, dress: &Dress, mut put: impl FnMut(&[u8], &[u8])) {
+    for field in response_fields(head) {
+        dressed_field(&field, dress, &mut put);
+    }
+    for (name, value) in &dress.fields {
+        put(name.as_bytes(), value.as_bytes());
+    }
+}
+
+fn dressed_field(field: &Field<'_>, dress: &Dress, put: &mut impl FnMut(&[u8], &[u8])) {
+    match (field.known, &dress.under) {
+        (Known::AccessControl, _) if dress.replaces_cors => {}
+        (Known::SetCookie, Some(under)) => under.keep(field.value),
+        (Known::SetCookie, None) if dress.frames_streamlit() => {
+            let framed = streamlit::framed_xsrf_cookie(field.value);
+            put(field.name, framed.as_deref().unwrap_or(field.value));
+        }
+        (Known::Location, Some(under)) => put(field.name, &under.located(field.value)),
+        (Known::Other, Some(_)) if field.name.eq_ignore_ascii_case(b"referrer-policy") => {}
+        _ => put(field.name, field.value),
+    }
+}
+
+/// The script element to write into this answer, if it is a page; with the page's own nonce where
+/// its policy asks for one.
+pub fn splice(head: &ResponseHead, dress: &Dress) -> Option<Splice> {
+    let owner = dress.owner.as_ref().filter(|_| dress.bridge)?;
+    let persona = owner.persona()?;
+    let device = owner.device().map(|slug| &**slug);
+    let bridge = persona.bridge.as_ref().filter(|_| is_html(&head.fields))?;
+    let policies = head.fields.iter().filter_map(|field| {
+        Disposition::of(field.name).map(|disposition| (disposition, field.value))
+    });
+    let nonce = match persona.framing.edit(policies).own_script {
+        OwnScript::NeedsNonce(nonce) => Some(nonce),
+        // Where nothing admits it, the browser's console says so.
+        OwnScript::Admitted | OwnScript::Blocked => None,
+    };
+    Some(Splice::new(bridge.tag(device, nonce.as_deref())))
 }
 
 fn is_html(fields: &Fields) -> bool {
@@ -287,7 +375,14 @@ mod tests {
         }
         head.connection.nominates = lines.iter().any(|(name, _)| *name == "Connection");
         let address = target::address(&head).unwrap();
-        let forward = Forward { target: "/out?q".into(), websocket: None, dress: Dress::default() };
+        let forward = Forward {
+            target: "/out?q".into(),
+            websocket: None,
+            passport: None,
+            subprotocols: None,
+            supplies_xsrf: false,
+            dress: Dress::default(),
+        };
         let mut out = Vec::new();
         write_request(
             &mut out,
@@ -298,7 +393,10 @@ mod tests {
                 connection,
                 request_id: "id",
                 websocket_key: None,
+                cookies: None,
+                xsrf: None,
             },
+            |_| (),
         );
         String::from_utf8(out).unwrap().split("\r\n").map(str::to_owned).collect()
     }

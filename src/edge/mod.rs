@@ -6,10 +6,13 @@
 //! turns a refusal into bytes; [`tunnel`] carries WebSockets.
 
 pub mod accept;
+mod collect;
+pub mod frames;
 pub mod h1;
 pub mod h2;
 pub mod handle;
 pub mod headers;
+mod prepare;
 pub mod respond;
 pub mod tunnel;
 pub mod worker;

@@ -1,57 +1,157 @@
-//! Answers of our own: refusals and redirects. The only place that turns a `Rejection` into bytes.
+//! Answers of our own. The only place that turns a `Rejection` into bytes.
+//!
+//! Whoever navigates gets a page, everybody else a problem document (RFC 9457); both say the same.
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 
 use crate::apps::streamlit::HostConfig;
-use crate::config::snapshot::Persona;
+use crate::embed;
+use crate::embed::pages::{self, Page};
+use crate::http1::fields::Known;
+use crate::http1::head::RequestHead;
+use crate::pipeline::{self, AnswerField, Configured, Dress, Owner};
+use crate::policy::csp::{Disposition, FieldEdit};
 use crate::rejection::{Code, Rejection};
 
 /// A complete answer that needs no upstream.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
-    pub fields: Vec<(&'static str, String)>,
+    pub fields: Vec<AnswerField>,
     pub body: Vec<u8>,
 }
 
-/// The problem document (RFC 9457) of a refusal.
+impl Answer {
+    fn new(status: StatusCode, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        let fields = vec![("Content-Type", content_type.to_owned())];
+        Self { status, fields, body: body.into() }
+    }
+
+    fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.fields.push((name, value.into()));
+        self
+    }
+}
+
+/// A refusal, in the form that its reader can use.
+pub fn refusal(
+    rejection: &Rejection,
+    request_id: &str,
+    head: &RequestHead,
+    owner: Option<&Owner>,
+) -> Answer {
+    if navigates(head) {
+        let page = match rejection.code {
+            Code::CookiesRequired => pages::cookies_refused(None, None),
+            code => pages::refused(code, request_id, None),
+        };
+        return with_limits(shown(rejection.status(), page, owner), rejection);
+    }
+    problem(rejection, request_id)
+}
+
+/// A page of ours, which may be framed by whoever may frame the owner's.
+fn shown(status: StatusCode, page: Page, owner: Option<&Owner>) -> Answer {
+    let dress = Dress { owner: owner.cloned(), ..Dress::default() };
+    let edit = dress.csp().map(|csp| csp.edit([(Disposition::Enforce, page.csp.as_bytes())]));
+    let policy = match edit.map(|edit| edit.enforce) {
+        Some(FieldEdit::Set(policy)) => policy.to_string(),
+        _ => page.csp.clone(),
+    };
+    Answer::new(status, Page::CONTENT_TYPE, page.body)
+        .with("Content-Security-Policy", policy)
+        .with("Cache-Control", "no-store")
+}
+
+fn navigates(head: &RequestHead) -> bool {
+    head.fields.single(Known::SecFetchMode).is_some_and(|mode| mode == b"navigate")
+        && matches!(head.method, Method::GET | Method::POST)
+}
+
+/// The problem document of a refusal.
 pub fn problem(rejection: &Rejection, request_id: &str) -> Answer {
     let code = rejection.code;
-    let body = serde_json::json!({
+    let mut body = serde_json::json!({
         "type": "about:blank",
         "title": code.title(),
         "status": code.status_u16(),
         "code": code.as_str(),
         "request_id": request_id,
     });
-    let mut fields = vec![
-        ("Content-Type", "application/problem+json".to_owned()),
-        ("Cache-Control", "no-store".to_owned()),
-    ];
-    if code == Code::MethodNotAllowed {
-        fields.push(("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS".to_owned()));
+    if let Some(limited) = &rejection.limited {
+        body["bucket"] = limited.bucket.as_str().into();
+        body["retry_after"] = limited.retry_after().into();
     }
-    Answer { status: rejection.status(), fields, body: body.to_string().into_bytes() }
+    let answer =
+        Answer::new(rejection.status(), "application/problem+json", body.to_string().into_bytes())
+            .with("Cache-Control", "no-store");
+    if code == Code::MethodNotAllowed {
+        return answer.with("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    }
+    with_limits(answer, rejection)
 }
 
-/// What Streamlit's frontend asks about its host page, answered from the configuration.
-pub fn host_config(persona: &Persona) -> Answer {
-    let body = persona.host_config.as_ref().map(|config| config.body().into());
-    Answer {
-        status: StatusCode::OK,
-        fields: vec![
-            ("Content-Type", HostConfig::CONTENT_TYPE.to_owned()),
-            ("Cache-Control", HostConfig::CACHE_CONTROL.to_owned()),
-        ],
-        body: body.unwrap_or_default(),
+fn with_limits(answer: Answer, rejection: &Rejection) -> Answer {
+    let Some(limited) = &rejection.limited else { return answer };
+    let fields = limited.fields();
+    answer
+        .with("Retry-After", limited.retry_after().to_string())
+        .with("RateLimit-Policy", fields.policy)
+        .with("RateLimit", fields.limit)
+}
+
+/// What the pipeline answers in an app's place.
+pub fn ours(answer: &pipeline::Answer, head: &RequestHead) -> Answer {
+    match answer {
+        pipeline::Answer::HostConfig(persona) => {
+            let body = persona.host_config.as_ref().map(|config| config.body().to_owned());
+            Answer::new(StatusCode::OK, HostConfig::CONTENT_TYPE, body.unwrap_or_default())
+                .with("Cache-Control", HostConfig::CACHE_CONTROL)
+        }
+        pipeline::Answer::Preflight => {
+            Answer { status: StatusCode::NO_CONTENT, fields: Vec::new(), body: Vec::new() }
+        }
+        pipeline::Answer::Bridge => bridge(head),
+        pipeline::Answer::Configured(configured) => {
+            let body = match configured {
+                Configured::Already => serde_json::json!({ "state": "complete" }),
+                Configured::Anew { prefix } => {
+                    serde_json::json!({ "state": "complete", "prefix": prefix })
+                }
+            };
+            Answer::new(StatusCode::OK, "application/json", body.to_string())
+        }
+        pipeline::Answer::Waiting(owner) => {
+            let bridge = owner.persona().and_then(|persona| persona.bridge.as_ref());
+            let element = bridge.map(|bridge| bridge.element(owner.device().map(|slug| &**slug)));
+            let page = pages::waiting(&element.unwrap_or_default(), None);
+            shown(StatusCode::OK, page, Some(owner))
+        }
     }
+}
+
+/// The bridge's script.
+fn bridge(head: &RequestHead) -> Answer {
+    let tag = embed::bridge_etag();
+    let is_known = head.fields.named("if-none-match").is_some_and(|known| known == tag.as_bytes());
+    let answer = if is_known {
+        Answer { status: StatusCode::NOT_MODIFIED, fields: Vec::new(), body: Vec::new() }
+    } else {
+        Answer::new(StatusCode::OK, "text/javascript; charset=utf-8", embed::BRIDGE_JS)
+    };
+    answer.with("ETag", tag).with("Cache-Control", embed::BRIDGE_CACHE_CONTROL)
 }
 
 /// 308: the method and the body stay what they are.
 pub fn redirect(location: String) -> Answer {
-    Answer {
-        status: StatusCode::PERMANENT_REDIRECT,
-        fields: vec![("Location", location)],
-        body: Vec::new(),
-    }
+    to(StatusCode::PERMANENT_REDIRECT, location)
+}
+
+/// 303: to be fetched by GET.
+pub fn see_other(location: String) -> Answer {
+    to(StatusCode::SEE_OTHER, location)
+}
+
+fn to(status: StatusCode, location: String) -> Answer {
+    Answer { status, fields: vec![("Location", location)], body: Vec::new() }
 }

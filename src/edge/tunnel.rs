@@ -148,6 +148,7 @@ impl Tunnel {
         client: (Io, Vec<u8>),
         upstream: (Io, Vec<u8>),
         log: Option<Box<StreamLog>>,
+        _guard: Option<crate::state::sessions::StreamGuard>,
     ) -> Self {
         Self {
             client: client.0,

@@ -5,9 +5,9 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
@@ -17,6 +17,12 @@ use super::accept;
 use crate::config::snapshot::{Limits, Snapshot};
 use crate::net::listener;
 use crate::pipeline::Scheme;
+use crate::policy::assertion::store::AssertionStore;
+use crate::policy::limits::Moment;
+use crate::policy::session::UnixSeconds;
+use crate::state::jar::Jars;
+use crate::state::limits::Limiter;
+use crate::state::sessions::Sessions;
 use crate::telemetry::access_log::LogHandle;
 use crate::telemetry::request_id::{Generator, Random};
 use crate::upstream::forward::Fleet;
@@ -31,6 +37,11 @@ pub struct Shared {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     pub tls: Arc<rustls::ServerConfig>,
     pub log: LogHandle,
+    pub limiter: Limiter,
+    pub sessions: Sessions,
+    pub jars: Arc<Jars>,
+    /// Where the monotonic clock of limits begins.
+    epoch: Instant,
     connections: AtomicUsize,
     /// As many connections as the process has descriptors for, two each.
     most_connections: usize,
@@ -46,17 +57,57 @@ impl Shared {
         tls: Arc<rustls::ServerConfig>,
         log: LogHandle,
     ) -> Self {
-        Self {
+        let shared = Self {
             snapshot,
             tls,
             log,
+            limiter: Limiter::default(),
+            sessions: Sessions::default(),
+            jars: Arc::default(),
+            epoch: Instant::now(),
             connections: AtomicUsize::new(0),
             most_connections: affordable_connections(),
             room: Notify::new(),
             draining: AtomicBool::new(false),
             stop_accepting: Notify::new(),
             stop: Notify::new(),
+        };
+        shared.follow(&shared.snapshot.load());
+        shared
+    }
+
+    /// Swaps in a new snapshot and gives the old one back. What outlives snapshots follows it:
+    /// limits and sessions of tenants that are gone are forgotten, and streams end whose sessions
+    /// it revokes.
+    pub fn install(&self, snapshot: Snapshot) -> Arc<Snapshot> {
+        let old = self.snapshot.swap(Arc::new(snapshot));
+        self.follow(&self.snapshot.load());
+        old
+    }
+
+    fn follow(&self, snapshot: &Snapshot) {
+        let names = || snapshot.tenants.keys().map(|name| &**name);
+        self.limiter.follow(names());
+        self.sessions.follow(names());
+        self.jars.follow(names());
+        for persona in snapshot.tenants.values().flat_map(|tenant| &tenant.personas) {
+            if let Some(moment) = persona.revoked_before {
+                self.sessions.end_launched_before(&persona.tenant, &persona.name, moment);
+            }
         }
+    }
+
+    /// Now, for limits.
+    pub fn moment(&self) -> Moment {
+        Moment::since_epoch(self.epoch.elapsed())
+    }
+
+    /// Gives memory back that limits, sessions and cookies no longer need.
+    pub fn tidy(&self) {
+        let now = UnixSeconds::from(SystemTime::now());
+        self.limiter.tidy(self.moment());
+        self.sessions.tidy(now);
+        self.jars.tidy(now);
     }
 
     /// Client connections and tunnels that are open.
@@ -88,6 +139,8 @@ pub struct Worker {
     shared: Arc<Shared>,
     pub fleet: Fleet,
     names: Generator,
+    /// Of this thread alone: the lock is never waited for.
+    assertions: Mutex<AssertionStore>,
 }
 
 impl std::ops::Deref for Worker {
@@ -100,11 +153,21 @@ impl std::ops::Deref for Worker {
 
 impl Worker {
     pub fn new(shared: Arc<Shared>, seed: [u8; 16]) -> Self {
-        Self { shared, fleet: Fleet::default(), names: Generator::seeded(seed) }
+        Self {
+            shared,
+            fleet: Fleet::default(),
+            names: Generator::seeded(seed),
+            assertions: Mutex::default(),
+        }
     }
 
     pub fn limits(&self) -> Limits {
         self.snapshot.load().server.limits
+    }
+
+    pub fn assertions(&self) -> MutexGuard<'_, AssertionStore> {
+        // Half a store is a store: what is missing is minted anew.
+        self.assertions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn is_draining(&self) -> bool {

@@ -89,6 +89,19 @@
     return null;
   };
 
+  // This document below another prefix. The session says who is asking now, the URL no longer does;
+  // the direction of text stays in it, because apps read it there.
+  const here = (below, body) => {
+    const url = new URL(location.href);
+    url.pathname = below + url.pathname.slice(prefix ? prefix[0].length : 0);
+    for (const name of NAMES) {
+      if (url.searchParams.has(name)) url.searchParams.delete(name);
+    }
+    const { direction } = JSON.parse(body);
+    if (typeof direction === 'string') url.searchParams.set('direction', direction);
+    return url.href;
+  };
+
   const send = async (body) => {
     const abort = new AbortController();
     const timer = setTimeout(() => abort.abort(), PATIENCE);
@@ -106,7 +119,9 @@
       const text = await response.text();
       let said = null;
       try { said = JSON.parse(text); } catch { /* not from us */ }
-      if (response.ok && said && said.state === 'complete') return { location: said.location || '' };
+      if (response.ok && said && said.state === 'complete') {
+        return { location: typeof said.prefix === 'string' ? here(said.prefix, body) : '' };
+      }
       if (!response.ok && said && said.code) return { code: said.code, title: said.title || '' };
       return { code: 'answer_invalid', title: 'The chat gave an unexpected answer (' + response.status + ').' };
     } catch {

@@ -46,7 +46,7 @@ pub mod splice;
 mod tests;
 
 use std::fmt::Write as _;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use sha2::{Digest, Sha256};
 
@@ -95,6 +95,38 @@ pub fn tag(base: &str, embed: &[AllowedOrigin], nonce: Option<&str>) -> String {
     }
     tag.push_str("\"></script>");
     tag
+}
+
+/// A persona's bridge: the element as most of its documents get it.
+#[derive(Debug, Clone)]
+pub struct Bridge {
+    base: Box<str>,
+    embed: Box<[AllowedOrigin]>,
+    tag: Arc<[u8]>,
+}
+
+impl Bridge {
+    pub fn new(base: &str, embed: &[AllowedOrigin]) -> Self {
+        let tag = tag(base, embed, None).into_bytes().into();
+        Self { base: base.into(), embed: embed.into(), tag }
+    }
+
+    /// For a document of the persona, or of its device, whose policy may ask for a nonce.
+    pub fn tag(&self, device: Option<&str>, nonce: Option<&str>) -> Arc<[u8]> {
+        match (device, nonce) {
+            (None, None) => Arc::clone(&self.tag),
+            (None, nonce) => tag(&self.base, &self.embed, nonce).into_bytes().into(),
+            (Some(device), nonce) => {
+                let base = format!("{}/{device}", self.base);
+                tag(&base, &self.embed, nonce).into_bytes().into()
+            }
+        }
+    }
+
+    /// The element as text.
+    pub fn element(&self, device: Option<&str>) -> String {
+        String::from_utf8_lossy(&self.tag(device, None)).into_owned()
+    }
 }
 
 /// Request fields that ask for less than the whole document as it is: they do not go upstream

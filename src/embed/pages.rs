@@ -41,9 +41,9 @@ const STYLE: &str = include_str!("pages/style.css");
 /// Waits for the page around it to say who is asking (`strict_config`). `tag` is the bridge's
 /// element, from [`super::tag`]: the bridge loads the chat once the session is complete.
 pub fn waiting(tag: &str, direction: Option<Direction>) -> Page {
-    let main = "<p role=\"status\"><bdi>Connecting</bdi><i class=\"dots\" aria-hidden=\"true\">\
-                </i></p>\n<p class=\"late\"><bdi>This takes longer than it should. Reload the page \
-                that this chat is part of.</bdi></p>\n<noscript><p><bdi>This chat needs \
+    let main = "<p role=\"status\"><bdi>Connecting<i class=\"dots\" aria-hidden=\"true\"></i>\
+                </bdi></p>\n<p class=\"late\"><bdi>This takes longer than it should. Reload the \
+                page that this chat is part of.</bdi></p>\n<noscript><p><bdi>This chat needs \
                 JavaScript.</bdi></p></noscript>";
     Page {
         body: page("Connecting", tag, main, direction),

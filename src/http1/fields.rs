@@ -6,6 +6,10 @@
 /// Names that some stage treats specially.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Known {
+    Accept,
+    AcceptEncoding,
+    /// `Access-Control-*`, of requests and of answers.
+    AccessControl,
     Authorization,
     Connection,
     ContentEncoding,
@@ -24,8 +28,13 @@ pub enum Known {
     ProxyAuthorization,
     ProxyConnection,
     Proxy,
+    Range,
+    SecFetchDest,
+    SecFetchMode,
+    SecFetchSite,
     SecWebSocketAccept,
     SecWebSocketKey,
+    SecWebSocketProtocol,
     SecWebSocketVersion,
     Server,
     SetCookie,
@@ -82,8 +91,14 @@ impl Known {
         let candidates: &[(&str, Known)] = match name.len() {
             2 => &[("te", Te)],
             4 => &[("host", Host), ("date", Date)],
-            5 => &[("proxy", Proxy)],
-            6 => &[("cookie", Cookie), ("origin", Origin), ("expect", Expect), ("server", Server)],
+            5 => &[("proxy", Proxy), ("range", Range)],
+            6 => &[
+                ("accept", Accept),
+                ("cookie", Cookie),
+                ("origin", Origin),
+                ("expect", Expect),
+                ("server", Server),
+            ],
             7 => &[("upgrade", Upgrade), ("trailer", Trailer)],
             8 => &[("location", Location)],
             9 => &[("forwarded", Forwarded), ("x-real-ip", XRealIp)],
@@ -91,8 +106,14 @@ impl Known {
                 &[("connection", Connection), ("set-cookie", SetCookie), ("keep-alive", KeepAlive)]
             }
             12 => &[("content-type", ContentType), ("x-request-id", XRequestId)],
-            14 => &[("content-length", ContentLength), ("http2-settings", Http2Settings)],
-            15 => &[("x-forwarded-for", XForwardedFor)],
+            14 => &[
+                ("content-length", ContentLength),
+                ("http2-settings", Http2Settings),
+                ("sec-fetch-mode", SecFetchMode),
+                ("sec-fetch-dest", SecFetchDest),
+                ("sec-fetch-site", SecFetchSite),
+            ],
+            15 => &[("x-forwarded-for", XForwardedFor), ("accept-encoding", AcceptEncoding)],
             13 => &[("authorization", Authorization)],
             16 => &[
                 ("content-encoding", ContentEncoding),
@@ -109,6 +130,7 @@ impl Known {
             19 => &[("proxy-authorization", ProxyAuthorization)],
             20 => &[("sec-websocket-accept", SecWebSocketAccept)],
             21 => &[("sec-websocket-version", SecWebSocketVersion)],
+            22 => &[("sec-websocket-protocol", SecWebSocketProtocol)],
             _ => &[],
         };
         for (candidate, known) in candidates {
@@ -123,6 +145,8 @@ impl Known {
             Identity
         } else if begins(b"x-forwarded-") {
             XForwardedOther
+        } else if begins(b"access-control-") {
+            AccessControl
         } else {
             Other
         }

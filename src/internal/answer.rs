@@ -11,34 +11,46 @@ use crate::gate::host;
 use crate::rejection::{Code, Rejection};
 use crate::telemetry::request_id::{Generator, RequestId};
 
-const KEY_SET: &str = "/.well-known/jwks.json";
+/// The keys of all tenants.
+const ALL: &str = "/.well-known/jwks.json";
 /// Ends of names that belong to private networks: no stranger can register one and point it here.
 const PRIVATE: [&str; 4] = [".localhost", ".internal", ".svc", ".cluster.local"];
 
+/// The JWKS document of one tenant, or of all.
+pub(super) type KeySets = Box<dyn Fn(Option<&str>) -> Option<String> + Send + Sync>;
+
 /// What the listener knows.
 pub(super) struct Responder {
-    key_set: Box<dyn Fn() -> String + Send + Sync>,
+    key_sets: KeySets,
     names: Generator,
 }
 
 impl Responder {
-    pub(super) fn new(key_set: Box<dyn Fn() -> String + Send + Sync>, seed: [u8; 16]) -> Self {
-        Self { key_set, names: Generator::seeded(seed) }
+    pub(super) fn new(key_sets: KeySets, seed: [u8; 16]) -> Self {
+        Self { key_sets, names: Generator::seeded(seed) }
     }
 
     pub(super) fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
-        match decide(request) {
-            Ok(()) => self.key_set(),
-            Err(rejection) => self.refusal(&rejection),
-        }
+        self.decide(request).unwrap_or_else(|rejection| self.refusal(&rejection))
     }
 
-    fn key_set(&self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::from((self.key_set)()));
+    fn decide<B>(&self, request: &Request<B>) -> Result<Response<Full<Bytes>>, Rejection> {
+        admit(request)?;
+        const NO_SUCH_PATH: Rejection =
+            Rejection::new(Code::NotFound, "the internal listener has no such path");
+        let tenant = match request.uri().path() {
+            ALL => None,
+            path => Some(tenant_of(path).ok_or(NO_SUCH_PATH)?),
+        };
+        let document = (self.key_sets)(tenant).ok_or(NO_SUCH_PATH)?;
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return Err(Rejection::new(Code::MethodNotAllowed, "key sets are only read"));
+        }
+        let mut response = Response::new(Full::from(document));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=60"));
-        response
+        Ok(response)
     }
 
     fn refusal(&self, rejection: &Rejection) -> Response<Full<Bytes>> {
@@ -60,8 +72,8 @@ impl Responder {
     }
 }
 
-/// Whether this is an app that asks for the key set.
-fn decide<B>(request: &Request<B>) -> Result<(), Rejection> {
+/// Whether it is an app that asks.
+fn admit<B>(request: &Request<B>) -> Result<(), Rejection> {
     let headers = request.headers();
     if headers.contains_key(ORIGIN) {
         return Err(Rejection::new(
@@ -70,9 +82,8 @@ fn decide<B>(request: &Request<B>) -> Result<(), Rejection> {
         ));
     }
     // A target in absolute form names a host too, and nobody is to choose which of them counts.
-    for name in
-        request.uri().authority().map(Authority::as_str).into_iter().chain([host_of(headers)?])
-    {
+    let target = request.uri().authority().map(Authority::as_str);
+    for name in target.into_iter().chain([host_of(headers)?]) {
         let Ok(host) = host::canonical(name) else {
             return Err(Rejection::new(Code::HostInvalid, "the host cannot be read"));
         };
@@ -83,13 +94,12 @@ fn decide<B>(request: &Request<B>) -> Result<(), Rejection> {
             ));
         }
     }
-    if request.uri().path() != KEY_SET {
-        return Err(Rejection::new(Code::NotFound, "the internal listener has no such path"));
-    }
-    match *request.method() {
-        Method::GET | Method::HEAD => Ok(()),
-        _ => Err(Rejection::new(Code::MethodNotAllowed, "the key set is only read")),
-    }
+    Ok(())
+}
+
+/// Names of tenants need no escape in a path, and are read in one way: as they are.
+fn tenant_of(path: &str) -> Option<&str> {
+    path.strip_prefix("/tenants/")?.strip_suffix("/jwks.json")
 }
 
 fn host_of(headers: &HeaderMap) -> Result<&str, Rejection> {

@@ -1,8 +1,10 @@
 //! The listener for the apps behind us: what they need to believe our word, and nothing that the
 //! world outside may ask.
 //!
-//! `GET /.well-known/jwks.json` answers the public keys of `X-Vestibule-Assertion`. It is plain
-//! HTTP on a private address, on a thread of its own, so that no app can slow a worker.
+//! `GET /tenants/NAME/jwks.json` answers the public keys that sign `X-Vestibule-Assertion` for one
+//! tenant, `GET /.well-known/jwks.json` those of all. A tenant that brings its own key can sign
+//! whatever it likes with it: who believes the keys of all believes every tenant. It is plain HTTP
+//! on a private address, on a thread of its own, so that no app can slow a worker.
 //!
 //! Its callers are servers. A web page must never reach it through somebody's browser: whatever
 //! has an `Origin` is refused, and so is a host that the page's owner could have pointed here (DNS
@@ -29,6 +31,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::config::snapshot::Snapshot;
+use crate::policy::assertion::jwks;
 use answer::Responder;
 
 /// Open at once; more wait in the kernel's queue.
@@ -47,15 +51,26 @@ pub struct InternalServer {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Binds `listen` and serves from a thread of its own. `key_set` gives the JWKS document of the
-/// live configuration; it is asked for each request, so that a reload needs nothing here.
+/// Binds `listen` and serves from a thread of its own. `key_set` is [`key_set`] of the live
+/// configuration; it is asked for each request, so that a reload needs nothing here.
 pub fn start(
     listen: SocketAddr,
-    key_set: impl Fn() -> String + Send + Sync + 'static,
+    key_set: impl Fn(Option<&str>) -> Option<String> + Send + Sync + 'static,
 ) -> io::Result<InternalServer> {
     let mut seed = [0; 16];
     getrandom::fill(&mut seed).map_err(io::Error::other)?;
     start_with(listen, Responder::new(Box::new(key_set), seed), PATIENCE)
+}
+
+/// The JWKS document of one tenant, or of all; nothing for a tenant that is not there.
+pub fn key_set(snapshot: &Snapshot, tenant: Option<&str>) -> Option<String> {
+    match tenant {
+        None => Some(jwks(snapshot.assertion_keys())),
+        Some(id) => {
+            let tenant = snapshot.tenants.get(id)?;
+            Some(jwks(tenant.assertion_keys.iter().map(|key| &**key)))
+        }
+    }
 }
 
 fn start_with(

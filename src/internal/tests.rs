@@ -1,19 +1,29 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::*;
+use crate::config::Loader;
 
 const KEYS: &str = r#"{"keys":[]}"#;
 const ANYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 fn server() -> InternalServer {
-    start(ANYWHERE, || KEYS.to_owned()).unwrap()
+    start(ANYWHERE, key_sets).unwrap()
+}
+
+fn key_sets(tenant: Option<&str>) -> Option<String> {
+    match tenant {
+        None => Some(KEYS.to_owned()),
+        Some("shop") => Some(r#"{"keys":["shop"]}"#.to_owned()),
+        Some(_) => None,
+    }
 }
 
 fn impatient(patience: Duration) -> InternalServer {
-    start_with(ANYWHERE, Responder::new(Box::new(|| KEYS.to_owned()), [0; 16]), patience).unwrap()
+    start_with(ANYWHERE, Responder::new(Box::new(key_sets), [0; 16]), patience).unwrap()
 }
 
 fn connect(server: &InternalServer) -> TcpStream {
@@ -47,8 +57,8 @@ fn code(answer: &str) -> String {
 fn an_app_gets_the_key_set_that_is_live() {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
-    let server = start(ANYWHERE, move || {
-        format!(r#"{{"keys":[{}]}}"#, count.fetch_add(1, Ordering::Relaxed))
+    let server = start(ANYWHERE, move |_| {
+        Some(format!(r#"{{"keys":[{}]}}"#, count.fetch_add(1, Ordering::Relaxed)))
     })
     .unwrap();
     for turn in 0..2 {
@@ -60,6 +70,43 @@ fn an_app_gets_the_key_set_that_is_live() {
         assert!(head.contains("\r\ncache-control: max-age=60"), "{head}");
         assert_eq!(body, format!(r#"{{"keys":[{turn}]}}"#));
     }
+}
+
+#[test]
+fn an_app_asks_for_its_own_tenants_keys() {
+    let answer = sent(&server(), "GET /tenants/shop/jwks.json HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.ends_with(r#"{"keys":["shop"]}"#), "{answer}");
+}
+
+#[test]
+fn a_tenants_key_set_has_no_other_tenants_key() {
+    let tenant = |name: &str| {
+        format!(
+            "[tenants.{name}.personas.bot]\nhosts = [\"{name}.example\"]\nupstream = \"app\"\n\
+             app = \"generic\"\nmode = \"public\"\nuser_id = \"none\"\n"
+        )
+    };
+    let text = format!(
+        "[server]\nhttp = [\"127.0.0.1:8080\"]\nhttp_mode = \"serve\"\n\
+         session_secrets = [\"env:SECRET\"]\n[internal]\nlisten = \"127.0.0.1:9181\"\n\
+         [upstreams.app]\nservers = [\"http://127.0.0.1:8501\"]\n{}{}",
+        tenant("shop"),
+        tenant("jasser"),
+    );
+    let environment = |_: &str| Some("s".repeat(32));
+    let loaded = Loader::new(&environment).load_str("test.toml", &text, Path::new(""));
+    let snapshot = loaded.snapshot.unwrap_or_else(|| panic!("{:?}", loaded.problems));
+    let names = |tenant| {
+        let document: serde_json::Value =
+            serde_json::from_str(&key_set(&snapshot, tenant).unwrap()).unwrap();
+        let keys = document["keys"].as_array().unwrap().clone();
+        keys.iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let (shop, jasser, all) = (names(Some("shop")), names(Some("jasser")), names(None));
+    assert_eq!((shop.len(), jasser.len(), all.len()), (1, 1, 2));
+    assert!(shop != jasser && all.contains(&shop[0]) && all.contains(&jasser[0]));
+    assert_eq!(key_set(&snapshot, Some("nobody")), None);
 }
 
 #[test]
@@ -78,6 +125,11 @@ fn nothing_else_is_served() {
         ("GET //.well-known/jwks.json HTTP/1.1", "404 not_found"),
         ("GET /.well-known/%6awks.json HTTP/1.1", "404 not_found"),
         ("POST / HTTP/1.1", "404 not_found"),
+        ("GET /tenants/other/jwks.json HTTP/1.1", "404 not_found"),
+        ("GET /tenants//jwks.json HTTP/1.1", "404 not_found"),
+        ("GET /tenants/jwks.json HTTP/1.1", "404 not_found"),
+        ("GET /tenants/x/../shop/jwks.json HTTP/1.1", "404 not_found"),
+        ("POST /tenants/shop/jwks.json HTTP/1.1", "405 method_not_allowed"),
         ("DELETE /.well-known/jwks.json HTTP/1.1", "405 method_not_allowed"),
         ("OPTIONS /.well-known/jwks.json HTTP/1.1", "405 method_not_allowed"),
     ] {
@@ -190,7 +242,7 @@ fn strangers_that_hold_every_connection_hold_it_for_a_while() {
 fn a_port_has_one_listener_until_it_is_dropped() {
     let server = server();
     let address = server.address();
-    assert!(start(address, String::new).is_err());
+    assert!(start(address, key_sets).is_err());
     drop(server);
-    assert!(start(address, String::new).is_ok());
+    assert!(start(address, key_sets).is_ok());
 }

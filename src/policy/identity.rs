@@ -7,6 +7,7 @@
 //! may leave under another name than that.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use sha2::{Digest, Sha256};
 
@@ -92,6 +93,17 @@ impl Identity {
             && self.mode == metadata.mode()
             && self.assurance == metadata.assurance()
             && self.device.as_deref() == device
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user = self.user_id.as_deref().unwrap_or("nobody in particular");
+        let state = match self.state {
+            State::Complete => "",
+            State::Awaiting => ", awaited",
+        };
+        write!(f, "{user} ({}), mode {}{state}", self.assurance.as_str(), mode_name(self.mode))
     }
 }
 

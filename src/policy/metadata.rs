@@ -16,6 +16,7 @@
 //! its bare document as *awaiting*, and a launch that says anything about identity must say all.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use super::query::{Pair, RawPair};
 use crate::config::snapshot::Mode;
@@ -156,6 +157,10 @@ impl Direction {
     }
 }
 
+/// The names of a launch's parameters.
+pub const NAMES: [&str; 5] =
+    ["mode", "user_id", "require_user_id", "allow_generated_id", "direction"];
+
 /// The parameters as they were given, each at most once. A JWT's claims are filled in by hand.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Parameters<'q> {
@@ -249,6 +254,18 @@ impl<'q> Metadata<'q> {
     /// Of the whole launch; where no user id is given, that is at most what the browser says.
     pub fn assurance(&self) -> Assurance {
         self.assurance
+    }
+}
+
+impl fmt::Display for Metadata<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (mode, assurance) = (mode_name(self.mode), self.assurance.as_str());
+        match &self.user_id {
+            UserId::Given(id) => write!(f, "mode {mode}, user_id {id} ({assurance})"),
+            UserId::ToGenerate => write!(f, "mode {mode}, a user_id is made up"),
+            UserId::None => write!(f, "mode {mode}, no user_id"),
+            UserId::Awaiting => write!(f, "mode {mode}, a user_id is awaited"),
+        }
     }
 }
 

@@ -6,11 +6,14 @@
 //!
 //! | `Origin` | GET, HEAD, OPTIONS | launch by POST | other POST, PUT, ...; WebSocket |
 //! | --- | --- | --- | --- |
-//! | absent | passes | with a signature, token or key; on an unsigned public persona | with a token or key, never for a cookie alone |
+//! | absent | passes | with a signature, token or key; on an unsigned public persona | with a token or key; without a session, where none is needed; never for a cookie alone |
 //! | the persona's own | passes | passes | passes |
 //! | one that may embed | where called across origins | passes | where called across origins |
 //! | `null` | as on the right | with a signature, token or key; on an unsigned public persona | from a same-origin form of a page without referrer; with a token or key where `file:` may embed |
 //! | any other, repeated, malformed | refused | refused | refused |
+//!
+//! Whoever sends no `Origin` with such a request is no browser, and without a cookie has nothing that
+//! another could have borrowed.
 //!
 //! `Sec-Fetch-Site` cannot be forged by a page. It speaks for `null` where it says `same-origin`,
 //! and refutes an `Origin` of ours where it says `cross-site`; alone it admits nothing. A navigation
@@ -28,7 +31,7 @@ mod tests;
 use http::Method;
 
 use crate::config::snapshot::AppKind;
-use crate::http1::fields::{Fields, Known};
+use crate::http1::fields::{Field, Fields, Known};
 use crate::rejection::{Code, Rejection};
 pub use address::{Address, AllowedOrigin, OriginField};
 pub use cors::{Cors, Preflight};
@@ -123,22 +126,20 @@ pub struct Headers<'r> {
 
 impl<'r> Headers<'r> {
     pub fn read(fields: &'r Fields) -> Self {
-        let mut headers = Self { origin: OriginField::read(fields), ..Self::default() };
-        for field in fields.iter().filter(|field| field.known == Known::Other) {
-            let is = |name: &str| field.name.eq_ignore_ascii_case(name.as_bytes());
-            match field.name.len() {
-                14 if is("sec-fetch-site") => headers.site = Some(field.value),
-                14 if is("sec-fetch-dest") => headers.is_document |= field.value == b"document",
-                29 if is("access-control-request-method") => {
-                    headers.asked_method = Some(field.value);
-                }
-                30 if is("access-control-request-headers") => {
-                    headers.asked_headers = Some(field.value);
-                }
-                _ => {}
-            }
+        let named = |name: &str| {
+            let ours = |field: &Field<'_>| {
+                field.known == Known::AccessControl
+                    && field.name.eq_ignore_ascii_case(name.as_bytes())
+            };
+            fields.iter().filter(ours).last().map(|field| field.value)
+        };
+        Self {
+            origin: OriginField::read(fields),
+            site: fields.all(Known::SecFetchSite).last(),
+            is_document: fields.all(Known::SecFetchDest).any(|dest| dest == b"document"),
+            asked_method: named("access-control-request-method"),
+            asked_headers: named("access-control-request-headers"),
         }
-        headers
     }
 }
 
@@ -233,6 +234,9 @@ impl OriginRules {
         let site = facts.headers.site.unwrap_or_default();
         match &facts.headers.origin {
             OriginField::Absent if is_proven || is_free || !facts.asks() => Ok(Caller::Unknown),
+            OriginField::Absent if !is_launch && credential == Credential::None => {
+                Ok(Caller::Unknown)
+            }
             OriginField::Absent => refuse("no Origin, and no token or key"),
             OriginField::Opaque(_) if is_launch && (is_proven || is_free) => Ok(Caller::Opaque),
             OriginField::Opaque(_)

@@ -1,4 +1,6 @@
 //! What is remembered between requests. It lives outside the snapshot, survives a reload, and
 //! every map in it is bounded.
 
+pub mod jar;
 pub mod limits;
+pub mod sessions;

@@ -63,6 +63,13 @@ fn chunks_read_the_same_however_they_arrive() {
 }
 
 #[test]
+fn frames_end_in_the_same_places_however_they_arrive() {
+    let pieces =
+        &["\u{2}\u{5}", "\u{2}~\0\u{3}", "\u{2}\u{7f}\0\0\0\0\0\0\0\u{4}", "\0\0", "abcdef"];
+    check(10_000, edits::of_seeds("frame_boundaries", pieces), bodies::frames::frame_boundaries);
+}
+
+#[test]
 fn hosts_and_paths_have_one_final_form() {
     check(10_000, grammar::address().prop_map(String::into_bytes), bodies::gate::path_and_host);
 }

@@ -54,7 +54,7 @@ impl HostConfig {
 }
 
 /// The double-submit cookie, without which no file can be uploaded.
-const XSRF_COOKIE: &[u8] = b"_streamlit_xsrf";
+pub const XSRF_COOKIE: &str = "_streamlit_xsrf";
 
 /// The XSRF cookie's `Set-Cookie` as it works in a frame of another site: a browser keeps
 /// `SameSite=Lax`, or none said, out of such frames. Partitioned, so that it is not a third-party
@@ -63,7 +63,7 @@ pub fn framed_xsrf_cookie(set_cookie: &[u8]) -> Option<Vec<u8>> {
     let mut parts = set_cookie.split(|&byte| byte == b';');
     let pair = parts.next()?.trim_ascii();
     let name = &pair[..pair.iter().position(|&byte| byte == b'=')?];
-    if name.trim_ascii() != XSRF_COOKIE {
+    if name.trim_ascii() != XSRF_COOKIE.as_bytes() {
         return None;
     }
     let mut framed = pair.to_vec();

@@ -61,8 +61,13 @@ impl<'r> Framing<'r> {
             Some(CspMode::Merge) | None => Mode::Merge,
         };
         let ancestors: Vec<&str> = embedders.iter().map(AllowedOrigin::as_str).collect();
+        // The bridge is a script of the document's own origin, and talks to nobody else.
+        let has_bridge = one.value.bridge.as_ref().is_some_and(|at| at.value);
+        let own: &[&str] = if has_bridge { &["'self'"] } else { &[] };
         let needs = Needs {
             ancestors: Some(&ancestors),
+            script: own,
+            connect: own,
             script_place: ScriptPlace::SameOrigin,
             ..Needs::default()
         };

@@ -14,6 +14,7 @@ use super::assertion::Assertions;
 use super::framing::Framing;
 use super::{Compiler, Surroundings, dangling, identity, limits};
 use crate::apps::streamlit::HostConfig;
+use crate::embed::Bridge;
 use crate::policy::limits::Rules;
 use crate::policy::origin::AllowedOrigin;
 use crate::policy::session::UnixSeconds;
@@ -158,11 +159,15 @@ fn persona(
         }
     });
     let app = raw.app.as_ref().map_or(AppKind::Generic, |at| at.value);
+    let metadata = identity::metadata(raw);
+    let bridged = |path: &str| Bridge::new(path.trim_end_matches('/'), &embedders);
+    let path: Box<str> = raw.path.as_ref().map_or_else(|| "/".into(), |at| at.value.0.clone());
+    let bridge = metadata.bridge.then(|| bridged(&path));
     Persona {
         tenant: tenant.name.clone(),
         name: one.name.clone(),
         hosts: hosts.iter().map(|at| at.value.0.clone()).collect(),
-        path: raw.path.as_ref().map_or_else(|| "/".into(), |at| at.value.0.clone()),
+        path,
         strip_prefix: raw.strip_prefix.as_ref().is_none_or(|at| at.value),
         upstream,
         app,
@@ -170,7 +175,8 @@ fn persona(
         devices: devices.collect(),
         framing: inherited.framing.persona(one, &embedders, compiler),
         host_config: (app == AppKind::Streamlit).then(|| HostConfig::new(&embedders)),
-        metadata: identity::metadata(raw),
+        bridge,
+        metadata,
         keys: inherited.sessions.persona(tenant.name.clone(), one.name.clone()),
         revoked_before: own.max(inherited.revoked_before),
         origin: identity::origin(raw, embedders),

@@ -8,7 +8,7 @@ use crate::policy::identity::Identity;
 use crate::policy::metadata::{MetadataPolicy, UserIdFormat, UserIdRule};
 use crate::policy::origin::{OpaqueLaunch, Opens};
 use crate::policy::session::keys::PersonaKeys;
-use crate::policy::session::{Generation, Purpose, Session, SessionId, UnixSeconds};
+use crate::policy::session::{Purpose, Session, SessionId, UnixSeconds};
 
 const NOW: UnixSeconds = UnixSeconds(1_763_683_200);
 
@@ -156,7 +156,7 @@ fn the_later_of_two_revocations_counts() {
 fn knows(one: &PersonaKeys, other: &PersonaKeys) -> bool {
     let identity = Identity::anonymous(Mode::Public, None);
     let lifetime = Purpose::Cookie.lifetime();
-    let session = Session::start(SessionId([7; 16]), identity, Generation(0), NOW, lifetime);
+    let session = Session::start(SessionId([7; 16]), identity, NOW, lifetime);
     let token = one.mint(Purpose::Cookie, &session).unwrap();
     other.verify(Purpose::Cookie, token.as_str().as_bytes(), NOW).is_ok()
 }

@@ -7,8 +7,11 @@ use http::{Method, StatusCode};
 
 use super::Http1;
 use crate::edge::handle::Downstream;
-use crate::edge::headers::{dressed_fields, is_trailer, response_fields, write_length};
+use crate::edge::headers::{
+    dressed_fields, interim_fields, is_trailer, splice, switch_fields, write_length,
+};
 use crate::edge::respond::Answer;
+use crate::embed::splice::Splice;
 use crate::http1::BodyError;
 use crate::http1::body::BodyStep;
 use crate::http1::fields::{Fields, Known};
@@ -122,11 +125,15 @@ impl Client for Http1 {
     fn send_interim(&mut self, head: &ResponseHead) -> io::Result<()> {
         self.write_start(head.status);
         let out = self.send.head();
-        for field in response_fields(head) {
+        for field in interim_fields(head) {
             write_field(out, field.name, field.value);
         }
         out.extend_from_slice(b"\r\n");
         Ok(())
+    }
+
+    fn splice(&mut self, head: &ResponseHead) -> Option<Splice> {
+        splice(head, &self.dress)
     }
 
     fn send_head(&mut self, head: &ResponseHead, framing: Framing) -> io::Result<()> {
@@ -158,9 +165,7 @@ impl Client for Http1 {
         self.write_start(StatusCode::SWITCHING_PROTOCOLS);
         let request_id = self.request_id;
         let out = self.send.head();
-        for field in response_fields(head) {
-            write_field(out, field.name, field.value);
-        }
+        switch_fields(head, &self.dress, |name, value| write_field(out, name, value));
         write_field(out, b"X-Request-Id", request_id.as_str().as_bytes());
         out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
         Ok(())

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::handle::{Downstream, Finish, handle};
+use super::handle::{Downstream, Finish, Switched, handle};
 use super::respond;
 use super::tunnel;
 use super::worker::Worker;
@@ -109,7 +109,7 @@ pub async fn serve(
                 client.abort(&mut deadline).await;
                 return;
             }
-            Finish::Switched(upstream, log) => {
+            Finish::Switched(Switched { upstream, log, guard }) => {
                 let Http1 { io, recv, .. } = client;
                 let upstream = *upstream;
                 // A task of its own: an idle WebSocket must not carry this one's memory.
@@ -117,6 +117,7 @@ pub async fn serve(
                     (io, recv.into_rest()),
                     (upstream.io, upstream.recv.into_rest()),
                     log,
+                    guard,
                 );
                 worker.spawn_tunnel(Box::pin(tunnel));
                 return;

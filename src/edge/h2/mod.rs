@@ -18,7 +18,7 @@ use h2::{Reason, RecvStream};
 use http::Request;
 use tokio::time::Instant;
 
-use super::handle::{Finish, handle};
+use super::handle::{Finish, Switched, handle};
 use super::worker::Worker;
 use crate::net::deadline::Deadline;
 use crate::net::io::Io;
@@ -177,13 +177,13 @@ async fn stream(
             }
             client.abort();
         }
-        Finish::Switched(upstream, log) => {
+        Finish::Switched(Switched { upstream, log, guard }) => {
             let Http2 { recv, send, chunk, .. } = client;
             if let Some(send) = send {
                 let upstream = *upstream;
                 let rest = upstream.recv.into_rest();
                 drop(deadline);
-                let tunnel = H2Tunnel::new((recv, send, chunk), (upstream.io, rest), log);
+                let tunnel = H2Tunnel::new((recv, send, chunk), (upstream.io, rest), log, guard);
                 worker.spawn_tunnel(Box::pin(async move {
                     tunnel.await;
                     drop(open);

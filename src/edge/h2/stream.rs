@@ -11,8 +11,9 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::SEND_BUFFER;
 use crate::edge::handle::Downstream;
-use crate::edge::headers::{dressed_fields, is_trailer, response_fields};
+use crate::edge::headers::{dressed_fields, interim_fields, is_trailer, splice, switch_fields};
 use crate::edge::respond::Answer;
+use crate::embed::splice::Splice;
 use crate::http1::BodyError;
 use crate::http1::fields::{Fields, Known};
 use crate::http1::framing::{self, Framing};
@@ -223,10 +224,14 @@ impl Client for Http2 {
     fn send_interim(&mut self, head: &ResponseHead) -> io::Result<()> {
         let mut response = Response::new(());
         *response.status_mut() = head.status;
-        for field in response_fields(head) {
+        for field in interim_fields(head) {
             append(response.headers_mut(), field.name, field.value);
         }
         self.respond.send_informational(response).map_err(io::Error::other)
+    }
+
+    fn splice(&mut self, head: &ResponseHead) -> Option<Splice> {
+        splice(head, &self.dress)
     }
 
     fn send_head(&mut self, head: &ResponseHead, framing: Framing) -> io::Result<()> {
@@ -252,11 +257,11 @@ impl Client for Http2 {
 
     fn send_switch(&mut self, head: &ResponseHead) -> io::Result<()> {
         let mut response = self.response(StatusCode::OK);
-        for field in response_fields(head) {
-            if field.known != Known::SecWebSocketAccept {
-                append(response.headers_mut(), field.name, field.value);
+        switch_fields(head, &self.dress, |name, value| {
+            if !name.eq_ignore_ascii_case(b"sec-websocket-accept") {
+                append(response.headers_mut(), name, value);
             }
-        }
+        });
         self.respond(response, false)
     }
 

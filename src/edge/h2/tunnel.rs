@@ -45,6 +45,7 @@ impl H2Tunnel {
         client: (RecvStream, SendStream<Bytes>, Bytes),
         upstream: (Io, Vec<u8>),
         log: Option<Box<StreamLog>>,
+        _guard: Option<crate::state::sessions::StreamGuard>,
     ) -> Self {
         Self {
             recv: client.0,

@@ -65,7 +65,7 @@ fn a_cookie_alone_carries_only_requests_of_known_pages() {
         (OwnOrigin, Request, "OPTIONS", "", Cookie, "unknown"),
         (OwnOrigin, Launch, "GET", "", Cookie, "unknown"),
         (OwnOrigin, Request, "POST", "", Cookie, NO),
-        (OwnOrigin, Request, "POST", "", None, NO),
+        (OwnOrigin, Request, "POST", "", None, "unknown"),
         (OwnOrigin, Request, "PUT", "", Cookie, NO),
         (OwnOrigin, Request, "DELETE", "", Cookie, NO),
         (OwnOrigin, Request, "POST", "", Explicit, "unknown"),
@@ -73,7 +73,8 @@ fn a_cookie_alone_carries_only_requests_of_known_pages() {
         (EmbedOrigins, Request, "POST", "", Cookie, NO),
         (OwnOrigin, WebSocket, "GET", "", Cookie, NO),
         (EmbedOrigins, WebSocket, "GET", "", Explicit, "unknown"),
-        (OwnOrigin, WebSocket, "CONNECT", "", None, NO),
+        (OwnOrigin, WebSocket, "CONNECT", "", None, "unknown"),
+        (OwnOrigin, Launch, "POST", "", None, NO),
         (OwnOrigin, Launch, "POST", "", Cookie, NO),
         (OwnOrigin, Launch, "POST", "", Explicit, "unknown"),
         // The persona's own.
@@ -134,7 +135,8 @@ fn an_unsigned_public_persona_is_launched_by_pages_without_an_origin() {
         (Kind::Launch, &[], "unknown"),
         (Kind::Launch, &[("Origin", "https://evil.example")], NO),
         (Kind::Request, &[("Origin", "null")], NO),
-        (Kind::Request, &[], NO),
+        (Kind::Request, &[], "unknown"),
+        (Kind::WebSocket, &[], "unknown"),
     ] {
         let case = Case { method: Method::POST, kind, fields };
         assert_eq!(case.code(&free, Reach::OwnOrigin, Credential::None), expected, "{fields:?}");

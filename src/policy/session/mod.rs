@@ -17,6 +17,7 @@ pub mod token;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::identity::{Identity, SessionHash};
@@ -186,6 +187,17 @@ impl Session {
     /// Seconds that the token has to live: the cookie's `Max-Age`.
     pub fn max_age(&self, now: UnixSeconds) -> u64 {
         self.expires_at.since(now)
+    }
+}
+
+/// For people: never the token, and the id by its hash.
+impl fmt::Display for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stage = match self.stage {
+            Stage::Launching => ", launching",
+            Stage::Settled => "",
+        };
+        write!(f, "{}: {}{stage}", self.id.hash().as_str(), self.identity)
     }
 }
 

@@ -14,13 +14,16 @@ use vestibule::edge::headers::{Outbound, write_request};
 use vestibule::http1::fields::Known;
 use vestibule::http1::framing::Framing;
 use vestibule::http1::head::{HeadScan, RequestHead, Version};
-use vestibule::pipeline::{Action, ConnectionFacts, Handshake, Scheme};
-use vestibule::policy::limits::Rules;
+use vestibule::pipeline::{Action, Ambient, ConnectionFacts, Handshake, Scheme};
+use vestibule::policy::limits::{Moment, Rules};
 use vestibule::policy::metadata::{MetadataPolicy, UserIdFormat, UserIdRule};
 use vestibule::policy::origin::{OpaqueLaunch, OriginRules};
 use vestibule::policy::secret::Secret;
+use vestibule::policy::session::UnixSeconds;
 use vestibule::policy::session::keys::{PersonaKeys, SessionSecrets};
 use vestibule::route::{RouteTable, Target};
+use vestibule::state::limits::Limiter;
+use vestibule::state::sessions::Sessions;
 use vestibule::tls::store::CertStore;
 
 use super::{MAX_INPUT, shown};
@@ -62,11 +65,21 @@ pub fn admit(bytes: &[u8]) {
 }
 
 fn check(snapshot: &Snapshot, connection: &ConnectionFacts, head: &RequestHead, input: &[u8]) {
-    let admission = vestibule::pipeline::admit(snapshot, connection, head);
+    let ambient = Ambient {
+        now: UnixSeconds(1_763_683_200),
+        moment: Moment::START,
+        random: &|| [7; 16],
+        limiter: &Limiter::default(),
+        sessions: &Sessions::default(),
+        jars: &Arc::default(),
+        body: Some(b"mode=public"),
+        journal: None,
+    };
+    let admission = vestibule::pipeline::admit(snapshot, connection, head, &ambient);
     let visible = |text: &str| text.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
     let forward = match admission.verdict {
         Err(_) | Ok(Action::Answer(_)) => return,
-        Ok(Action::Redirect(location)) => {
+        Ok(Action::Redirect(location) | Action::SeeOther(location)) => {
             let sound = location.starts_with('/') && !location.starts_with("//")
                 || ["https://a.test/", "https://b.test/"].iter().any(|at| location.starts_with(at))
                 || location.starts_with("https://") && location.contains(".wild.test/");
@@ -92,7 +105,10 @@ fn check(snapshot: &Snapshot, connection: &ConnectionFacts, head: &RequestHead, 
             connection,
             request_id: "our-id",
             websocket_key: connect.then_some("our-key"),
+            cookies: None,
+            xsrf: None,
         },
+        |_| (),
     );
     check_wire(&wire, framing, &forward.target, input);
 }
@@ -128,10 +144,24 @@ fn check_wire(wire: &[u8], framing: Framing, target: &str, input: &[u8]) {
     }
     for line in request.headers.iter() {
         let known = Known::classify(line.name.as_bytes());
-        let forbidden =
-            matches!(known, Known::Identity | Known::Disguised | Known::Proxy | Known::KeepAlive)
-                || line.name.to_ascii_lowercase().replace('_', "-").starts_with("x-vestibule-");
+        let forbidden = matches!(known, Known::Disguised | Known::Proxy | Known::KeepAlive);
         assert!(!forbidden, "{}: {}", line.name, context());
+        let lower = line.name.to_ascii_lowercase().replace('_', "-");
+        if let Some(name) = lower.strip_prefix("x-vestibule-") {
+            assert_eq!(known, Known::Identity, "{}: {}", line.name, context());
+            assert_eq!(values(line.name).len(), 1, "{}: {}", line.name, context());
+            let ours = match name {
+                "tenant" => line.value == b"acme",
+                "persona" => [&b"root"[..], b"nested", b"wild"].contains(&line.value),
+                "device" => line.value == b"lobby",
+                "mode" => line.value == b"public",
+                "assurance" => line.value == b"asserted",
+                // A hash of a session id that is made here from sevens.
+                "session" => line.value.len() == 32,
+                _ => false,
+            };
+            assert!(ours, "{}: {}", line.name, context());
+        }
     }
 }
 
@@ -185,6 +215,7 @@ fn persona(name: &str, host: &str, path: &str) -> Arc<Persona> {
     Arc::new(Persona {
         framing: vestibule::policy::csp::CompiledCsp::none(),
         host_config: None,
+        bridge: None,
         metadata: MetadataPolicy {
             mode: Mode::Public,
             user_id: UserIdRule::None,

@@ -7,6 +7,7 @@
 pub mod admit;
 pub mod chunk;
 pub mod codec;
+pub mod frames;
 pub mod gate;
 pub mod identity;
 pub mod response;
@@ -22,10 +23,11 @@ pub type Body = fn(&[u8]);
 
 /// The name of a body, as its seeds' folder is called, and the body.
 #[allow(dead_code, reason = "a fuzz target uses one body, not the list")]
-pub const ALL: [(&str, Body); 7] = [
+pub const ALL: [(&str, Body); 8] = [
     ("codec_against_hyper", codec::codec_against_hyper),
     ("response_against_hyper", response::response_against_hyper),
     ("chunk_decoder", chunk::chunk_decoder),
+    ("frame_boundaries", frames::frame_boundaries),
     ("path_and_host", gate::path_and_host),
     ("admit", admit::admit),
     ("launch_metadata", identity::launch_metadata),

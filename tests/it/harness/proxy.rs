@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,7 +14,7 @@ use vestibule::config::snapshot::{
     Server, ServerAddress, ServerId, ServerSettings, Snapshot, TelemetrySettings, TlsSettings,
     TlsVersion, Upstream, UpstreamTls,
 };
-use vestibule::policy::limits::Rules;
+use vestibule::policy::limits::{Rate, Rules};
 use vestibule::policy::metadata::{MetadataPolicy, UserIdFormat, UserIdRule};
 use vestibule::policy::origin::{OpaqueLaunch, OriginRules};
 use vestibule::policy::secret::Secret;
@@ -161,6 +162,7 @@ impl Builder {
         Persona {
             framing: vestibule::policy::csp::CompiledCsp::none(),
             host_config: None,
+            bridge: None,
             metadata: MetadataPolicy {
                 mode: Mode::Public,
                 user_id: UserIdRule::None,
@@ -174,7 +176,7 @@ impl Builder {
             keys: session_keys("acme", &format!("persona-{index}")),
             revoked_before: None,
             origin: OriginRules { opaque_launch: OpaqueLaunch::Free, ..OriginRules::default() },
-            rules: Arc::new(Rules::default()),
+            rules: Arc::new(unlimited()),
             assertion: None,
             tenant: "acme".into(),
             name: format!("persona-{index}").into(),
@@ -196,6 +198,12 @@ impl Builder {
                 .collect(),
         }
     }
+}
+
+/// Tests of messages must not meet limits.
+fn unlimited() -> Rules {
+    let rate = Rate::new(NonZeroU32::MAX, Duration::from_secs(31 * 24 * 3600)).unwrap();
+    Rules::new(rate, rate, None)
 }
 
 fn session_keys(tenant: &str, persona: &str) -> PersonaKeys {

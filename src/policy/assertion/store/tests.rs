@@ -13,7 +13,7 @@ const PLACE: Place<'static> = Place { tenant: "jasser", persona: "customer" };
 fn policy(key: u8) -> AssertionPolicy {
     let key = AssertionKey::hs256(&Secret::new([key; 32]).unwrap()).unwrap();
     AssertionPolicy {
-        key,
+        key: key.into(),
         issuer: "vestibule".into(),
         audience: "jasser/customer".into(),
         ttl: DEFAULT_TTL,

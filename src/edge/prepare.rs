@@ -1,0 +1,256 @@
+//! What the pipeline's decision comes to: an answer of ours, or a request ready for the wire.
+//!
+//! Synchronous, and all that a request borrows ends here. One snapshot is loaded for the decision.
+
+use std::sync::Arc;
+
+use http::Method;
+
+use super::handle::Downstream;
+use super::headers::{self, Outbound};
+use super::respond::{self, Answer};
+use super::worker::Worker;
+use crate::apps::streamlit;
+use crate::config::snapshot::{AppKind, Limits, Snapshot};
+use crate::gate::target::{self, Address};
+use crate::http1::fields::Known;
+use crate::http1::framing::Framing;
+use crate::http1::head::{RequestHead, Version};
+use crate::pipeline::{
+    self, Action, Admission, Ambient, ConnectionFacts, Dress, Forward, Handshake, Owner, Passport,
+    Under, admit,
+};
+use crate::policy::identity::Place;
+use crate::policy::session::{UnixSeconds, prefix};
+use crate::rejection::{Code, Rejection};
+use crate::state::sessions::StreamGuard;
+use crate::telemetry::access_log::Record;
+use crate::telemetry::request_id::RequestId;
+use crate::upstream::exchange::Upgrade;
+use crate::upstream::forward::{Plan, websocket_accept};
+
+/// Bytes of a path in the access log.
+const MAX_PATH: usize = 2048;
+
+/// Free of borrows.
+pub enum Prepared {
+    Answer(Answer),
+    Forward(Box<Prepare>),
+}
+
+pub struct Prepare {
+    pub plan: Plan,
+    pub limits: Limits,
+    pub dress: Dress,
+    /// Ends the stream with its session.
+    pub guard: Option<StreamGuard>,
+}
+
+/// How much of the request's body the decision needs.
+pub fn wanted_body(
+    worker: &Worker,
+    connection: &ConnectionFacts,
+    client: &impl Downstream,
+) -> Option<usize> {
+    let head = client.request();
+    // Everything else is decided by its head: most requests go no further here.
+    if head.method != Method::POST || client.refusal().is_some() {
+        return None;
+    }
+    pipeline::wanted_body(&worker.snapshot.load(), connection, head)
+}
+
+pub fn request_id(worker: &Worker, connection: &ConnectionFacts, head: &RequestHead) -> RequestId {
+    let kept = if connection.trusted { head.fields.single(Known::XRequestId) } else { None };
+    kept.and_then(RequestId::keep).unwrap_or_else(|| RequestId::new(worker.random()))
+}
+
+/// Decides, and makes ready what was decided. `body` is what [`wanted_body`] asked for.
+pub fn prepare(
+    worker: &Worker,
+    connection: &ConnectionFacts,
+    client: &impl Downstream,
+    request_id: &RequestId,
+    body: Result<Option<Vec<u8>>, Rejection>,
+) -> (Prepared, Option<Box<Record>>) {
+    let snapshot = worker.snapshot.load();
+    let head = client.request();
+    let ambient = Ambient {
+        now: UnixSeconds::from(std::time::SystemTime::now()),
+        moment: worker.moment(),
+        random: &unpredictable,
+        limiter: &worker.limiter,
+        sessions: &worker.sessions,
+        jars: &worker.jars,
+        body: body.as_ref().ok().and_then(Option::as_deref),
+        journal: None,
+    };
+    let admission = match client.refusal().or(body.as_ref().err().cloned()) {
+        None => admit(&snapshot, connection, head, &ambient),
+        Some(refusal) => Admission {
+            address: target::address(head).ok(),
+            owner: None,
+            verdict: Err(refusal),
+            fields: Vec::new(),
+        },
+    };
+    let mut record =
+        worker.log.is_on().then(|| Box::new(record(connection, head, &admission, request_id)));
+    let Admission { address, owner, verdict, fields } = admission;
+    let answer = match verdict {
+        Ok(Action::Forward(forward)) => match (&owner, &address) {
+            (Some(owner), Some(address)) => {
+                let wire = Wire { worker, snapshot: &snapshot, connection, head, request_id };
+                let mut prepare = wire.forward(*forward, owner, address, ambient.now);
+                prepare.dress.fields = fields;
+                return (Prepared::Forward(Box::new(prepare)), record);
+            }
+            _ => Err(Rejection::new(Code::Internal, "forward without an owner")),
+        },
+        Ok(Action::Redirect(location)) => Ok(respond::redirect(location)),
+        Ok(Action::SeeOther(location)) => Ok(respond::see_other(location)),
+        Ok(Action::Answer(answer)) => Ok(respond::ours(&answer, head)),
+        Err(rejection) => Err(rejection),
+    };
+    let mut answer = answer.unwrap_or_else(|rejection| {
+        if let Some(record) = &mut record {
+            record.rejected(&rejection);
+        }
+        respond::refusal(&rejection, request_id.as_str(), head, owner.as_ref())
+    });
+    answer.fields.extend(fields);
+    (Prepared::Answer(answer), record)
+}
+
+fn unpredictable() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the system gave randomness when the server started");
+    bytes
+}
+
+/// What every request for an upstream is made from.
+struct Wire<'a> {
+    worker: &'a Worker,
+    snapshot: &'a Snapshot,
+    connection: &'a ConnectionFacts,
+    head: &'a RequestHead,
+    request_id: &'a RequestId,
+}
+
+impl Wire<'_> {
+    fn forward(
+        &self,
+        forward: Forward,
+        owner: &Owner,
+        address: &Address<'_>,
+        now: UnixSeconds,
+    ) -> Prepare {
+        let Self { worker, head, .. } = *self;
+        let guard = forward.passport.as_ref().and_then(|passport| guard(worker, passport));
+        let key = (forward.websocket == Some(Handshake::Connect))
+            .then(|| worker.random().websocket_key());
+        let under = forward.dress.under.as_ref();
+        let cookies = under.and_then(Under::cookies);
+        let xsrf = under
+            .filter(|_| forward.supplies_xsrf)
+            .and_then(|under| under.cookie(streamlit::XSRF_COOKIE));
+        let mut wire = Vec::with_capacity(1024);
+        let outbound = Outbound {
+            head,
+            address,
+            forward: &forward,
+            connection: self.connection,
+            request_id: self.request_id.as_str(),
+            websocket_key: key.as_deref(),
+            cookies: cookies.as_deref(),
+            xsrf: xsrf.as_deref(),
+        };
+        let framing = headers::write_request(&mut wire, &outbound, |out| {
+            if let Some(passport) = &forward.passport {
+                assertion(worker, passport, now, out);
+            }
+        });
+        let plan = Plan {
+            upstream: Arc::clone(owner.upstream()),
+            head: wire,
+            framing,
+            upgrade: upgrade(head, forward.websocket, key.as_deref()),
+            repeatable: is_repeatable(head, framing),
+            gates_first_chunk: framing == Framing::Chunked
+                && head.version == Version::Http11
+                && head.fields.get(Known::Expect).is_none(),
+        };
+        Prepare { plan, limits: self.snapshot.server.limits, dress: forward.dress, guard }
+    }
+}
+
+fn upgrade(head: &RequestHead, websocket: Option<Handshake>, key: Option<&str>) -> Upgrade {
+    match websocket {
+        None => Upgrade::None,
+        Some(_) => {
+            let own = head.fields.single(Known::SecWebSocketKey).unwrap_or_default();
+            Upgrade::WebSocket(websocket_accept(key.map_or(own, str::as_bytes)))
+        }
+    }
+}
+
+fn guard(worker: &Worker, passport: &Passport) -> Option<StreamGuard> {
+    let stream = passport.stream?;
+    let persona = &passport.persona;
+    Some(worker.sessions.open(&persona.tenant, &persona.name, stream.session, stream.launched_at))
+}
+
+/// The signed form of what the identity headers say, where somebody can check it.
+fn assertion(worker: &Worker, passport: &Passport, now: UnixSeconds, out: &mut Vec<u8>) {
+    let persona = &passport.persona;
+    let Some(policy) = &persona.assertion else { return };
+    let place = Place { tenant: &persona.tenant, persona: &persona.name };
+    let mut store = worker.assertions();
+    let token = store.get(policy, place, &passport.identity, passport.session.as_ref(), now);
+    crate::http1::send::write_field(out, b"X-Vestibule-Assertion", token.as_bytes());
+}
+
+/// Idempotent and without a body (RFC 9110, section 9.2.2).
+fn is_repeatable(head: &RequestHead, framing: Framing) -> bool {
+    !framing.has_body() && matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+fn record(
+    connection: &ConnectionFacts,
+    head: &RequestHead,
+    admission: &Admission<'_>,
+    request_id: &RequestId,
+) -> Record {
+    let owner = admission.owner.as_ref();
+    let address = admission.address.as_ref();
+    Record {
+        method: logged_method(&head.method),
+        scheme: connection.scheme.as_str(),
+        protocol: head.version.as_str(),
+        host: address.map(|address| address.host.name.to_string()),
+        path: address.map(|address| printable(&address.path, owner)),
+        tenant: owner.map(|owner| Arc::clone(owner.tenant())),
+        persona: owner.map(|owner| Arc::clone(owner.name())),
+        device: owner.and_then(Owner::device).cloned(),
+        client: connection.client_of(&head.fields),
+        request_id: *request_id,
+        ..Record::default()
+    }
+}
+
+/// The path as it is logged: without what whoever reads it could use, and cut before it waits in
+/// the log's queue.
+fn printable(path: &str, owner: Option<&Owner>) -> String {
+    let path = prefix::printable(path);
+    let is_streamlit = owner.and_then(Owner::persona).is_some_and(|p| p.app == AppKind::Streamlit);
+    let path = if is_streamlit { streamlit::printable(&path).into_owned() } else { path.into() };
+    path[..path.floor_char_boundary(MAX_PATH)].to_owned()
+}
+
+/// OpenTelemetry's word for a method that is no method.
+fn logged_method(method: &Method) -> Method {
+    match method.as_str() {
+        name if name.len() <= 32 => method.clone(),
+        _ => Method::from_bytes(b"_OTHER").unwrap_or_default(),
+    }
+}

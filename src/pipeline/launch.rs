@@ -1,0 +1,268 @@
+//! A launch: who is asking, by whose word, in which session, by cookie or by path.
+//!
+//! | the request | what is answered |
+//! | --- | --- |
+//! | goes on with the session it shows | the document |
+//! | begins a session; the browser is known to keep cookies, or nothing depends on it | the document, with the cookie |
+//! | begins a session that the page will need, in a frame | 303 to `/.v/TOKEN/PATH`, with the cookie |
+//! | is there, and the cookie came back | 303 to `PATH`: part of the same launch |
+//! | is there without it, the app's URLs are relative | the document; the page lives below the prefix |
+//! | is there without it, the app's URLs are absolute | 403 `cookies_required` |
+//! | is there with a token that is no longer good | 303 to `PATH`: it launches anew |
+//! | is a form | 303 to the clean `PATH`, by the same rules |
+//!
+//! A tab keeps the cookies of the site it shows, so that nothing is probed there.
+
+use std::borrow::Cow;
+
+use super::outcome::{Action, Answer, AnswerField, Framing};
+use super::visit::{Visit, launch_facts};
+use super::with_query;
+use crate::apps::streamlit::Endpoint;
+use crate::config::snapshot::AppKind;
+use crate::http1::fields::Known;
+use crate::http1::head::RequestHead;
+use crate::policy::identity::{Behind, Identity, State, may_open, needs_session};
+use crate::policy::launch::{Kind, Launch, classify};
+use crate::policy::limits::AddressPassed;
+use crate::policy::metadata::{self, Metadata, Parameters, Voucher};
+use crate::policy::origin::{self, Credential};
+use crate::policy::query::raw_pairs;
+use crate::policy::session::{
+    Arrival, Bare, Predecessor, Purpose, Session, SessionId, Stage, Succession, succession,
+};
+use crate::rejection::{Code, Rejection};
+
+/// True for a form that launches, whose fields are needed for the decision.
+pub(super) fn is_form_launch(app: AppKind, head: &RequestHead, below: &str) -> bool {
+    classify(app, &launch_facts(head, below, None)) == Kind::Launch(Launch::Post)
+        && head.fields.get(Known::ContentType).is_some_and(is_urlencoded)
+}
+
+pub(super) fn is_media_type(content_type: &[u8], wanted: &str) -> bool {
+    let media_type = content_type.split(|&byte| byte == b';').next().unwrap_or_default();
+    media_type.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes())
+}
+
+fn is_urlencoded(content_type: &[u8]) -> bool {
+    is_media_type(content_type, "application/x-www-form-urlencoded")
+}
+
+pub(super) fn decide(
+    visit: &Visit<'_>,
+    kind: Kind,
+    passed: AddressPassed,
+    fields: &mut Vec<AnswerField>,
+) -> Result<Action, Rejection> {
+    let is_form = kind == Kind::Launch(Launch::Post);
+    let parameters = parameters(visit, is_form)?;
+    let is_bare = parameters.is_bare();
+    let metadata = metadata::decide(&visit.persona.metadata, parameters, Voucher::Browser)?;
+    visit.ambient.note("metadata", || metadata.to_string());
+    let held = match visit.session() {
+        Ok(session) => Some(session),
+        Err(refusal) if refusal.code == Code::FrameOnly => return Err(refusal),
+        // Whoever reloads a page below a token that has ended starts where it began.
+        Err(_) if visit.prefixed.is_some() && !is_form => {
+            visit.uncharged(passed);
+            return Ok(see_other(visit, fields, "", false));
+        }
+        Err(_) => None,
+    };
+    visit.note_session(held.as_ref());
+    visit.origin(origin::Kind::Launch, Credential::None)?;
+    let step = Step { visit, metadata, is_form };
+    match step.succession(held.as_ref(), is_bare) {
+        (Succession::Continue { reissue }, Some(session)) => {
+            step.go_on(session, reissue, passed, fields)
+        }
+        (Succession::Start { ends }, held) => step.start(ends, held, passed, fields),
+        (Succession::Continue { .. }, None) => {
+            Err(Rejection::new(Code::Internal, "nothing cannot be continued"))
+        }
+    }
+}
+
+/// Query and form together; a name in both is a repetition.
+fn parameters<'a>(visit: &Visit<'a>, is_form: bool) -> Result<Parameters<'a>, Rejection> {
+    let query = raw_pairs(visit.address.query.unwrap_or_default().as_bytes());
+    if !is_form {
+        return Parameters::from_raw(query);
+    }
+    let urlencoded = visit.head.fields.get(Known::ContentType).is_some_and(is_urlencoded);
+    if !urlencoded {
+        let why = "a launch by POST is application/x-www-form-urlencoded";
+        return Err(Rejection::new(Code::MediaTypeUnsupported, why));
+    }
+    Parameters::from_raw(query.chain(raw_pairs(visit.ambient.body.unwrap_or_default())))
+}
+
+/// A launch whose metadata is allowed.
+struct Step<'a, 'v> {
+    visit: &'a Visit<'v>,
+    metadata: Metadata<'v>,
+    is_form: bool,
+}
+
+impl Step<'_, '_> {
+    fn succession(&self, held: Option<&Session>, is_bare: bool) -> (Succession, Option<Session>) {
+        // A bare document below a token is where we sent it ourselves.
+        if is_bare && self.visit.prefixed.is_some() && held.is_some() {
+            return (Succession::Continue { reissue: false }, held.cloned());
+        }
+        let site = self.visit.head.fields.get(Known::SecFetchSite);
+        let arrival = Arrival {
+            device: self.visit.owner.device().map(|slug| &**slug),
+            proof: None,
+            is_bare,
+            by_itself: site.is_none_or(|site| site == b"same-origin"),
+            now: self.visit.ambient.now,
+        };
+        (succession(held, &self.metadata, &arrival), held.cloned())
+    }
+
+    fn go_on(
+        &self,
+        session: Session,
+        reissue: bool,
+        passed: AddressPassed,
+        fields: &mut Vec<AnswerField>,
+    ) -> Result<Action, Rejection> {
+        let visit = self.visit;
+        let now = visit.ambient.now;
+        if session.is_launching(now) {
+            visit.uncharged(passed);
+        } else {
+            visit.tenant_limits(passed, fields)?;
+        }
+        if visit.prefixed.is_some() {
+            if visit.session_by_cookie().is_ok_and(|cookie| cookie.id == session.id) {
+                return Ok(see_other(visit, fields, "", self.is_form));
+            }
+            if visit.persona.app != AppKind::Streamlit {
+                let why = "the browser keeps no cookies, and the app's URLs are absolute";
+                return Err(Rejection::new(Code::CookiesRequired, why));
+            }
+            if self.is_form {
+                let prefix = visit.path_prefix(&session)?;
+                return Ok(see_other(visit, fields, &prefix, true));
+            }
+            fields.push(("Referrer-Policy", "same-origin".to_owned()));
+            return self.document(session);
+        }
+        let lifetime = Purpose::Cookie.lifetime();
+        let renewed = session.renewal(now, lifetime);
+        let session = if reissue || renewed.is_some() || session.stage == Stage::Launching {
+            let mut session = session.reissued(now, lifetime);
+            session.stage = Stage::Settled;
+            session.identity.direction = self.metadata.direction().or(session.identity.direction);
+            self.visit.set_cookie(&session, fields)?;
+            session
+        } else {
+            session
+        };
+        if self.is_form {
+            return Ok(see_other(visit, fields, "", true));
+        }
+        self.document(session)
+    }
+
+    fn start(
+        &self,
+        ends: Option<SessionId>,
+        held: Option<Session>,
+        passed: AddressPassed,
+        fields: &mut Vec<AnswerField>,
+    ) -> Result<Action, Rejection> {
+        let visit = self.visit;
+        visit.tenant_limits(passed, fields)?;
+        if let (Some(_), Some(held)) = (ends, &held) {
+            end(visit, held)?;
+        }
+        let device = visit.owner.device().map(|slug| &**slug);
+        let random = (visit.ambient.random)();
+        let identity = Identity::settle(&self.metadata, device, random);
+        let mut session = begin(visit, identity, held.as_ref());
+        session.bare = if self.is_form { Bare::Continues } else { Bare::StartsAnew };
+        let probes = self.must_probe(&session);
+        if !(probes || self.is_form || visit.prefixed.is_some()) {
+            visit.set_cookie(&session, fields)?;
+            return self.document(session);
+        }
+        session.stage = Stage::Launching;
+        visit.set_cookie(&session, fields)?;
+        let prefix = if probes { visit.path_prefix(&session)? } else { String::new() };
+        Ok(see_other(visit, fields, &prefix, self.is_form))
+    }
+
+    /// Whether it must be found out first that the browser keeps our cookie.
+    fn must_probe(&self, session: &Session) -> bool {
+        let visit = self.visit;
+        let policy = &visit.persona.metadata;
+        let needs = match session.identity.state {
+            // The bridge finds out when it has something to keep.
+            State::Awaiting => !policy.bridge,
+            State::Complete => session.identity.user_id.is_some() || needs_session(policy),
+        };
+        let is_tab = visit.head.fields.all(Known::SecFetchDest).any(|dest| dest == b"document");
+        needs && !is_tab && !visit.keeps_cookies()
+    }
+
+    fn document(&self, session: Session) -> Result<Action, Rejection> {
+        let visit = self.visit;
+        let policy = &visit.persona.metadata;
+        if may_open(policy, session.identity.state, Behind::Asset).is_err() {
+            return Ok(Action::Answer(Answer::Waiting(visit.owner.clone())));
+        }
+        Ok(visit.forward(Some(session), Framing::Document, Endpoint::Page, Behind::Asset))
+    }
+}
+
+/// A session for this identity, in the place of `held` if there is one.
+pub(super) fn begin(visit: &Visit<'_>, identity: Identity, held: Option<&Session>) -> Session {
+    let id = SessionId((visit.ambient.random)());
+    let mut session = Session::start(id, identity, visit.ambient.now, Purpose::Cookie.lifetime());
+    // Nothing of the app was opened while an identity was awaited with the bridge.
+    let has_pages = held.is_some_and(|held| {
+        held.identity.state == State::Complete || !visit.persona.metadata.bridge
+    });
+    session.predecessor = if has_pages { Predecessor::Ended } else { Predecessor::None };
+    session
+}
+
+/// Ends a session whose place another takes.
+pub(super) fn end(visit: &Visit<'_>, held: &Session) -> Result<(), Rejection> {
+    let now = visit.ambient.now;
+    let until = held.remembered_until(now);
+    visit.ambient.sessions.revoke(&visit.persona.tenant, held.id, until, now).map_err(|_| {
+        Rejection::new(Code::CapacityExhausted, "the tenant's list of ended sessions is full")
+    })
+}
+
+/// 303 to the document, below `prefix`; a form's parameters do not travel on in the query.
+fn see_other(
+    visit: &Visit<'_>,
+    fields: &mut Vec<AnswerField>,
+    prefix: &str,
+    is_form: bool,
+) -> Action {
+    fields.push(("Cache-Control", "no-store".to_owned()));
+    fields.push(("Referrer-Policy", "same-origin".to_owned()));
+    let query = visit.address.query.map(Cow::Borrowed);
+    let query = if is_form { query.and_then(|query| cleaned(&query)) } else { query };
+    let path = if visit.path.is_empty() { "/" } else { visit.path };
+    Action::SeeOther(with_query(&[prefix, path].concat(), query.as_deref()))
+}
+
+/// A query without the parameters of a launch; nothing where nothing is left.
+fn cleaned<'q>(query: &str) -> Option<Cow<'q, str>> {
+    let kept: Vec<&str> = query
+        .split('&')
+        .filter(|piece| {
+            raw_pairs(piece.as_bytes())
+                .next()
+                .is_some_and(|pair| !metadata::NAMES.contains(&&*pair.decoded_name()))
+        })
+        .collect();
+    (!kept.is_empty()).then(|| Cow::Owned(kept.join("&")))
+}

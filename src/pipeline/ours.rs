@@ -1,0 +1,103 @@
+//! What we answer ourselves below a persona's `/.vestibule/`: the bridge's script, and what the
+//! bridge has to say.
+//!
+//! The script is for everybody. What it says is a launch's metadata that came by message instead of
+//! by URL: it meets the same rules, and is charged like a launch unless it completes one.
+
+use http::Method;
+
+use super::launch::{begin, end, is_media_type};
+use super::outcome::{Action, Answer, AnswerField, Configured};
+use super::visit::Visit;
+use crate::embed;
+use crate::http1::fields::Known;
+use crate::policy::identity::{Identity, State};
+use crate::policy::limits::Charge;
+use crate::policy::metadata::{self, UserId, Voucher};
+use crate::policy::origin::{self, Credential};
+use crate::policy::session::{Arrival, Purpose, Stage, Succession, succession};
+use crate::rejection::{Code, Rejection};
+
+/// Bytes of what the bridge may say.
+pub(super) const MAX_CONFIG: usize = 16 * 1024;
+
+const FOLDER: &str = "/.vestibule";
+
+pub(super) fn is_config(below: &str) -> bool {
+    below == "/.vestibule/config"
+}
+
+/// Nothing for a path that is not ours.
+pub(super) fn answer(
+    visit: &Visit<'_>,
+    fields: &mut Vec<AnswerField>,
+) -> Option<Result<Action, Rejection>> {
+    let name = visit.below.strip_prefix(FOLDER)?;
+    if !(name.is_empty() || name.starts_with('/')) {
+        return None;
+    }
+    let is_read = matches!(visit.head.method, Method::GET | Method::HEAD);
+    Some(match name {
+        "/bridge.js" | "/config" if !visit.persona.metadata.bridge => {
+            Err(Rejection::new(Code::NotFound, "the persona has no bridge"))
+        }
+        "/bridge.js" if is_read => Ok(Action::Answer(Answer::Bridge)),
+        "/config" if visit.head.method == Method::POST => configure(visit, fields),
+        "/bridge.js" | "/config" => {
+            Err(Rejection::new(Code::MethodNotAllowed, "not how this is asked"))
+        }
+        _ => Err(Rejection::new(Code::NotFound, "nothing of ours has this name")),
+    })
+}
+
+/// The bridge passes on who the page around it says is asking.
+fn configure(visit: &Visit<'_>, fields: &mut Vec<AnswerField>) -> Result<Action, Rejection> {
+    let head = visit.head;
+    let is_json = |value: &[u8]| is_media_type(value, "application/json");
+    if !head.fields.get(Known::ContentType).is_some_and(is_json) {
+        return Err(Rejection::new(Code::MediaTypeUnsupported, "the bridge speaks JSON"));
+    }
+    let passed = visit.address_limit(Charge::One)?;
+    let parameters = embed::config::parse(visit.ambient.body.unwrap_or_default())?;
+    let is_bare = parameters.is_bare();
+    let metadata = metadata::decide(&visit.persona.metadata, parameters, Voucher::Browser)?;
+    if *metadata.user_id() == UserId::Awaiting {
+        return Err(Rejection::new(Code::UserIdMissing, "the bridge was told no user_id"));
+    }
+    let held = match visit.session() {
+        Err(refusal) if visit.prefixed.is_some() => return Err(refusal),
+        session => session.ok(),
+    };
+    let credential = if held.is_some() { Credential::Cookie } else { Credential::None };
+    visit.origin(origin::Kind::Request, credential)?;
+    let device = visit.owner.device().map(|slug| &**slug);
+    let now = visit.ambient.now;
+    let arrival = Arrival { device, proof: None, is_bare, by_itself: true, now };
+    fields.push(("Cache-Control", "no-store".to_owned()));
+    if let Succession::Continue { reissue } = succession(held.as_ref(), &metadata, &arrival)
+        && let Some(held) = held
+    {
+        visit.uncharged(passed);
+        if reissue && visit.prefixed.is_none() {
+            let mut session = held.reissued(now, Purpose::Cookie.lifetime());
+            session.identity.direction = metadata.direction().or(session.identity.direction);
+            visit.set_cookie(&session, fields)?;
+        }
+        return Ok(Action::Answer(Answer::Configured(Configured::Already)));
+    }
+    if held.as_ref().is_some_and(|held| held.identity.state == State::Awaiting) {
+        // The document that asked for it was charged.
+        visit.uncharged(passed);
+    } else {
+        visit.tenant_limits(passed, fields)?;
+    }
+    if let Some(held) = &held {
+        end(visit, held)?;
+    }
+    let identity = Identity::settle(&metadata, device, (visit.ambient.random)());
+    let mut session = begin(visit, identity, held.as_ref());
+    session.stage = Stage::Launching;
+    visit.set_cookie(&session, fields)?;
+    let prefix = if visit.keeps_cookies() { String::new() } else { visit.path_prefix(&session)? };
+    Ok(Action::Answer(Answer::Configured(Configured::Anew { prefix })))
+}

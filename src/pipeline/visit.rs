@@ -1,0 +1,366 @@
+//! One request to a persona: what it is to the app, and what it has to show for it.
+//!
+//! The order is the contract's: the address's limit, which is charged whatever comes of the
+//! request, then (for a launch: [`super::launch`]) metadata, session, origin, and the tenant's
+//! limits last. A CORS preflight carries no credentials and is answered before any is asked for.
+//!
+//! What must not happen: a request reaches the app with a session that was not verified here, or
+//! with none where the persona demands one; a path that an app keeps for itself is opened.
+
+use std::sync::Arc;
+
+use http::Method;
+
+use super::facts::{Ambient, ConnectionFacts};
+use super::outcome::{
+    Action, Answer, AnswerField, Dress, Forward, Framing, Handshake, Owner, Passport, StreamOf,
+    Under,
+};
+use super::{launch, ours, with_query};
+use crate::apps::streamlit::{self, Endpoint, resume};
+use crate::config::snapshot::{AppKind, Persona};
+use crate::gate::target::Address;
+use crate::http1::fields::Known;
+use crate::http1::head::RequestHead;
+use crate::policy::identity::{self, Behind, Identity, State};
+use crate::policy::launch::{Facts as LaunchFacts, Kind, Launch, classify};
+use crate::policy::limits::{self, AddressPassed, Charge, Client, Part, Proof, counts};
+use crate::policy::origin::{self, Credential, Headers, Reach};
+use crate::policy::session::prefix::{self, Prefixed};
+use crate::policy::session::{Predecessor, Purpose, Session};
+use crate::rejection::{Code, Rejection};
+
+/// A request to a persona.
+#[derive(Clone, Copy)]
+pub(super) struct Visit<'a> {
+    pub owner: &'a Owner,
+    pub persona: &'a Arc<Persona>,
+    pub head: &'a RequestHead,
+    pub address: &'a Address<'a>,
+    pub connection: &'a ConnectionFacts,
+    /// Canonical, without a session's prefix.
+    pub path: &'a str,
+    /// The same below the persona's path and its device.
+    pub below: &'a str,
+    pub prefixed: Option<Prefixed<'a>>,
+    pub websocket: Option<Handshake>,
+    pub ambient: &'a Ambient<'a>,
+}
+
+/// For how long a session that took another's place must not resume its pages: Streamlit keeps a
+/// session whose stream has ended for two minutes.
+const RESUMABLE: u64 = 150;
+
+impl Visit<'_> {
+    pub fn decide(&self, fields: &mut Vec<AnswerField>) -> Result<Action, Rejection> {
+        if self.prefixed.is_none() && self.path.starts_with("/.v/") {
+            return Err(Rejection::new(Code::SessionInvalid, "what follows /.v/ is no token"));
+        }
+        if let Some(answer) = ours::answer(self, fields) {
+            return answer;
+        }
+        let endpoint = self.endpoint()?;
+        if endpoint == Endpoint::HostConfig {
+            return Ok(Action::Answer(Answer::HostConfig(Arc::clone(self.persona))));
+        }
+        let kind = self.kind();
+        self.ambient.note("kind", || format!("{kind:?}").to_lowercase());
+        if self.cors(kind, fields)? {
+            return Ok(Action::Answer(Answer::Preflight));
+        }
+        let passed = self.address_limit(counts(kind, Part::First))?;
+        match kind {
+            Kind::Launch(Launch::Get | Launch::Post) => launch::decide(self, kind, passed, fields),
+            Kind::Launch(Launch::Handshake) | Kind::Message | Kind::Other => {
+                self.request(endpoint, passed, fields)
+            }
+        }
+    }
+
+    /// What the path is to the app.
+    fn endpoint(&self) -> Result<Endpoint, Rejection> {
+        match self.persona.app {
+            AppKind::Streamlit if streamlit::is_closed(self.path) => {
+                Err(Rejection::new(Code::PathClosed, "a path that Streamlit keeps for itself"))
+            }
+            AppKind::Streamlit => match streamlit::endpoint(self.below, "") {
+                Endpoint::HostConfig if !matches!(self.head.method, Method::GET | Method::HEAD) => {
+                    Err(Rejection::new(Code::MethodNotAllowed, "host-config is only read"))
+                }
+                endpoint => Ok(endpoint),
+            },
+            AppKind::Generic if self.below == "/" => Ok(Endpoint::Page),
+            _ => Ok(Endpoint::Asset),
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        if self.websocket.is_some() && self.persona.app != AppKind::SocketIo {
+            return Kind::Other;
+        }
+        classify(self.persona.app, &launch_facts(self.head, self.below, self.address.query))
+    }
+
+    /// A request that is no launch.
+    fn request(
+        &self,
+        endpoint: Endpoint,
+        passed: AddressPassed,
+        fields: &mut Vec<AnswerField>,
+    ) -> Result<Action, Rejection> {
+        let policy = &self.persona.metadata;
+        let session = match self.session() {
+            Ok(session) => Some(session),
+            Err(refusal) if self.prefixed.is_some() || identity::needs_session(policy) => {
+                return Err(refusal);
+            }
+            Err(_) => None,
+        };
+        self.note_session(session.as_ref());
+        let behind = self.behind(endpoint);
+        let state = session.as_ref().map_or(State::Complete, |session| session.identity.state);
+        identity::may_open(policy, state, behind)?;
+        let credential = if session.is_some() { Credential::Cookie } else { Credential::None };
+        self.origin(origin_kind(self.websocket), credential)?;
+        self.tenant_limits(passed, fields)?;
+        if let Some(session) = session.as_ref().filter(|_| self.prefixed.is_none()) {
+            let lifetime = Purpose::Cookie.lifetime();
+            if let Some(renewed) = session.renewal(self.ambient.now, lifetime) {
+                self.set_cookie(&renewed, fields)?;
+            }
+        }
+        let framing = match endpoint {
+            Endpoint::Page => Framing::Document,
+            _ => Framing::Html,
+        };
+        Ok(self.forward(session, framing, endpoint, behind))
+    }
+
+    /// What it opens of the app.
+    fn behind(&self, endpoint: Endpoint) -> Behind {
+        let streams = self.head.fields.all(Known::Accept).any(is_event_stream);
+        let acts = !matches!(self.head.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        if self.websocket.is_some() || streams || acts || endpoint == Endpoint::Stream {
+            Behind::Stream
+        } else {
+            Behind::Asset
+        }
+    }
+
+    /// The session that the request shows: in its path, or in its cookie.
+    pub fn session(&self) -> Result<Session, Rejection> {
+        let Some(prefixed) = self.prefixed else { return self.session_by_cookie() };
+        let is_document = |dest: &[u8]| dest == b"document";
+        if self.head.fields.all(Known::SecFetchDest).any(is_document) {
+            return Err(Rejection::new(Code::FrameOnly, "a session's path was opened in a tab"));
+        }
+        let now = self.ambient.now;
+        let token = prefixed.token.as_bytes();
+        let authentic = self.persona.keys.verify(Purpose::Path, token, now)?;
+        self.alive(authentic)
+    }
+
+    pub fn session_by_cookie(&self) -> Result<Session, Rejection> {
+        let cookies = self.head.fields.all(Known::Cookie);
+        let authentic = self.persona.keys.from_cookies(cookies, self.ambient.now)?;
+        self.alive(authentic)
+    }
+
+    fn alive(&self, authentic: crate::policy::session::Authentic) -> Result<Session, Rejection> {
+        let sessions = self.ambient.sessions;
+        let tenant = &self.persona.tenant;
+        authentic.alive(self.persona.revoked_before, |id| sessions.is_revoked(tenant, id))
+    }
+
+    /// The browser has sent a cookie of this persona: it keeps them, whatever this one is worth.
+    pub fn keeps_cookies(&self) -> bool {
+        self.persona.keys.cookie.values(self.head.fields.all(Known::Cookie)).next().is_some()
+    }
+
+    pub fn note_session(&self, session: Option<&Session>) {
+        self.ambient.note("session", || match session {
+            Some(session) => session.to_string(),
+            None => "none".to_owned(),
+        });
+    }
+
+    pub fn set_cookie(
+        &self,
+        session: &Session,
+        fields: &mut Vec<AnswerField>,
+    ) -> Result<(), Rejection> {
+        let keys = &self.persona.keys;
+        let token = keys.mint(Purpose::Cookie, session)?;
+        fields.push(("Set-Cookie", keys.cookie.set(&token, session.max_age(self.ambient.now))));
+        Ok(())
+    }
+
+    /// The prefix under which a page without cookies lives.
+    pub fn path_prefix(&self, session: &Session) -> Result<String, Rejection> {
+        let session = session.reissued(self.ambient.now, Purpose::Path.lifetime());
+        let token = self.persona.keys.mint(Purpose::Path, &session)?;
+        Ok(prefix::join(&token, ""))
+    }
+
+    pub fn address_limit(&self, charge: Charge) -> Result<AddressPassed, Rejection> {
+        let client = Client::of(self.connection.client_of(&self.head.fields));
+        let rules = &self.persona.rules;
+        let key = (&*self.persona.tenant, client);
+        limits::address(self.ambient.limiter, rules, key, charge, self.ambient.moment)
+            .map_err(Rejection::limited)
+    }
+
+    pub fn tenant_limits(
+        &self,
+        passed: AddressPassed,
+        fields: &mut Vec<AnswerField>,
+    ) -> Result<(), Rejection> {
+        let proof = if self.persona.metadata.signed { Proof::Signed } else { Proof::Unsigned };
+        let launcher = (&*self.persona.name, proof);
+        let charged = limits::launch(passed, &self.persona.rules, launcher, self.ambient.moment)
+            .map_err(Rejection::limited)?;
+        if let Some(standing) = charged.fields() {
+            self.ambient.note("limits", || standing.limit.clone());
+            fields.push(("RateLimit-Policy", standing.policy));
+            fields.push(("RateLimit", standing.limit));
+        }
+        Ok(())
+    }
+
+    /// Part of a launch that was charged already.
+    pub fn uncharged(&self, passed: AddressPassed) {
+        let _ = limits::continuation(passed, &self.persona.rules, self.ambient.moment);
+        self.ambient.note("limits", || "part of a launch that was charged already".to_owned());
+    }
+
+    pub fn origin(&self, kind: origin::Kind, credential: Credential) -> Result<(), Rejection> {
+        let (own, headers) = (self.own_origin(), Headers::read(&self.head.fields));
+        let facts = origin::Facts { method: &self.head.method, kind, own: &own, headers: &headers };
+        let reach = Reach::of(self.persona.app);
+        let checked = self.persona.origin.check(reach, &facts, credential)?;
+        self.ambient.note("origin", || format!("{:?}", checked.caller()).to_lowercase());
+        Ok(())
+    }
+
+    /// What CORS adds to any answer; true for a preflight, whose answer that is.
+    fn cors(&self, kind: Kind, fields: &mut Vec<AnswerField>) -> Result<bool, Rejection> {
+        let reach = Reach::of(self.persona.app);
+        let (own, headers) = (self.own_origin(), Headers::read(&self.head.fields));
+        let kind = match kind {
+            Kind::Launch(Launch::Get | Launch::Post) => origin::Kind::Launch,
+            _ => origin_kind(self.websocket),
+        };
+        let facts = origin::Facts { method: &self.head.method, kind, own: &own, headers: &headers };
+        let owned = |(name, value): (&'static str, &str)| (name, value.to_owned());
+        if let Some(preflight) = self.persona.origin.preflight(reach, &facts)? {
+            fields.extend(preflight.fields().map(owned));
+            return Ok(true);
+        }
+        fields.extend(self.persona.origin.cors(reach, &facts).fields().map(owned));
+        Ok(false)
+    }
+
+    fn own_origin(&self) -> origin::Address<'_> {
+        let scheme = self.connection.scheme_of(&self.head.fields);
+        origin::Address::own(scheme, &self.address.host)
+    }
+
+    /// What the app gets to see.
+    pub fn forward(
+        &self,
+        session: Option<Session>,
+        framing: Framing,
+        endpoint: Endpoint,
+        behind: Behind,
+    ) -> Action {
+        let target = if self.owner.strips_prefix() { self.below } else { self.path };
+        let scheme = self.connection.scheme_of(&self.head.fields).as_str();
+        let under = self.prefixed.zip(session.as_ref()).map(|(prefixed, session)| Under {
+            jars: Arc::clone(self.ambient.jars),
+            tenant: Arc::clone(&self.persona.tenant),
+            session: session.id,
+            until: session.expires_at,
+            now: self.ambient.now,
+            prefix: ["/.v/", prefixed.token].concat(),
+            path: target.to_owned(),
+            origin: [scheme, "://", self.address.authority].concat(),
+        });
+        let subprotocols = session.as_ref().and_then(|session| self.subprotocols(session));
+        let dress = Dress {
+            owner: Some(self.owner.clone()),
+            framing,
+            bridge: self.persona.metadata.bridge && framing == Framing::Document,
+            replaces_cors: Reach::of(self.persona.app) == Reach::EmbedOrigins,
+            fields: Vec::new(),
+            under,
+        };
+        Action::Forward(Box::new(Forward {
+            target: with_query(target, self.address.query),
+            websocket: self.websocket,
+            passport: Some(self.passport(session, behind)),
+            subprotocols,
+            supplies_xsrf: dress.under.is_some() && endpoint == Endpoint::Upload,
+            dress,
+        }))
+    }
+
+    fn passport(&self, session: Option<Session>, behind: Behind) -> Passport {
+        let persona = Arc::clone(self.persona);
+        match session {
+            Some(session) => Passport {
+                persona,
+                session: Some(session.id.hash()),
+                stream: (behind == Behind::Stream)
+                    .then_some(StreamOf { session: session.id, launched_at: session.launched_at }),
+                identity: session.identity,
+            },
+            None => {
+                let device = self.owner.device().map(|slug| &**slug);
+                let identity = Identity::anonymous(self.persona.mode, device);
+                Passport { persona, identity, session: None, stream: None }
+            }
+        }
+    }
+
+    /// Without the resume id of a page whose session this one has ended.
+    fn subprotocols(&self, session: &Session) -> Option<Vec<u8>> {
+        let age = self.ambient.now.0.saturating_sub(session.launched_at.0);
+        let may_be_anothers = session.predecessor == Predecessor::Ended && age < RESUMABLE;
+        if self.persona.app != AppKind::Streamlit || !may_be_anothers {
+            return None;
+        }
+        resume::without_resume_id(self.head.fields.get(Known::SecWebSocketProtocol)?)
+    }
+}
+
+pub(super) fn launch_facts<'a>(
+    head: &'a RequestHead,
+    below: &'a str,
+    query: Option<&'a str>,
+) -> LaunchFacts<'a> {
+    LaunchFacts {
+        method: &head.method,
+        path: below,
+        query,
+        fetch_mode: head.fields.get(Known::SecFetchMode),
+        accept: head.fields.get(Known::Accept),
+        content_type: head.fields.get(Known::ContentType),
+    }
+}
+
+fn origin_kind(websocket: Option<Handshake>) -> origin::Kind {
+    match websocket {
+        Some(_) => origin::Kind::WebSocket,
+        None => origin::Kind::Request,
+    }
+}
+
+fn is_event_stream(accept: &[u8]) -> bool {
+    let stream = b"text/event-stream";
+    accept.split(|&byte| byte == b',').any(|range| {
+        range
+            .trim_ascii_start()
+            .get(..stream.len())
+            .is_some_and(|it| it.eq_ignore_ascii_case(stream))
+    })
+}
