@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-# What a browser says of the navigation of a tab, of a frame, and of a script's request.
+# What a browser says of the navigation of a tab, of a frame, and of a script's request; it is shown pages.
 DOCUMENT = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Sec-Fetch-Site": "cross-site"}
 FRAME = DOCUMENT | {"Sec-Fetch-Dest": "iframe"}
+# A program that asks for a page, and says nothing else: it is told what is wrong as a problem document.
+PROGRAM = {"Accept": "text/html, */*;q=0.8"}
 SCRIPT = {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty", "Sec-Fetch-Site": "same-origin"}
 
 
