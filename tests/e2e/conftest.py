@@ -9,7 +9,7 @@ import pytest
 import browser as browsers
 import certs
 from apps import PYTHON, host_page, streamlit
-from deployment import EMPLOYEE, PLAIN, PUBLIC, SEED, STRICT, Deployment, Tenant
+from deployment import CUSTOMER, EMPLOYEE, PLAIN, PUBLIC, SEED, STRICT, Deployment, Tenant
 from h2wire import Wire
 from upstream import RawUpstream
 from vestibule import PERSONAS, Vestibule
@@ -72,13 +72,14 @@ def wire_upstream():
 def door(certificates, streamlits, wire_upstream, tmp_path_factory: pytest.TempPathFactory):
     """Vestibule with both versions of Streamlit, a recording upstream, and host pages."""
     apart = {"plain": PLAIN, "strict": STRICT}
+    generic = {"generic": CUSTOMER | {"app": "generic"}}
     with ExitStack() as stack:
         pages = stack.enter_context(host_page())
         tenants = [
             Tenant(TENANTS[version], port, SEED | apart, site_port=pages) for version, port in streamlits.items()
         ]
         tenants += [
-            Tenant("wire", wire_upstream.port, SEED | apart),
+            Tenant("wire", wire_upstream.port, SEED | apart | generic),
             # With the limits that hold where nobody set any.
             Tenant("cold", streamlits["1.67"], {"public": PUBLIC}, limits=None, site_port=pages),
             Tenant("limited", wire_upstream.port, {"public": PUBLIC, "employee": EMPLOYEE}, limits=None),

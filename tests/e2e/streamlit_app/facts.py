@@ -1,6 +1,7 @@
 """What an app is told about its visitor, as one line of JSON that a test can read."""
 
 import json
+from uuid import uuid4
 
 import streamlit as st
 
@@ -13,6 +14,7 @@ def show() -> None:
         "headers": {name.lower(): headers.get_all(name) for name in headers},
         "user": user.to_dict(),
         "query": st.query_params.to_dict(),
+        "born": st.session_state.setdefault("born", str(uuid4())),
         "owner": st.session_state.setdefault("owner", headers.get("X-Vestibule-User-Id")),
         "messages": st.session_state.setdefault("messages", []),
         "version": st.__version__,
