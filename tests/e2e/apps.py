@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import html
 import http.server
+import json
 import os
 import subprocess
 import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
-from vestibule import accepts, free_port, wait_until
+from vestibule import ROOT, accepts, free_port, wait_until
 
 HERE = Path(__file__).parent
 OPTIONS = {
@@ -22,18 +25,31 @@ OPTIONS = {
 }
 
 
+# The virtual environment of each version that is supported: the oldest and the newest.
+PYTHON = {
+    "1.39": ROOT / "target/e2e/venv-streamlit-1.39/bin/python",
+    "1.67": Path(sys.executable),
+}
+# Only later versions can be told which header names the user of `st.user`.
+USER_HEADERS = {"server.trustedUserHeaders": json.dumps({"X-Vestibule-User-Id": "user_id"})}
+
+
 @contextmanager
-def streamlit(variant: str, folder: Path):
-    """Runs the application of one persona; gives its port."""
+def streamlit(version: str, folder: Path):
+    """Runs the application under one version of Streamlit; gives its port."""
+    if not PYTHON[version].exists():
+        raise RuntimeError(f"{PYTHON[version]} is missing: run tests/run")
     port = free_port()
-    options = [f"--{key}={value}" for key, value in (OPTIONS | {"server.port": port}).items()]
-    command = [sys.executable, "-m", "streamlit", "run", str(HERE / "streamlit_app/app.py"), *options]
-    environment = os.environ | {"CHAT_APP_VARIANT": variant, "HOME": str(folder)}
-    log = folder / f"streamlit-{variant}.log"
+    options = OPTIONS | {"server.port": port} | (USER_HEADERS if version != "1.39" else {})
+    arguments = [f"--{key}={value}" for key, value in options.items()]
+    script = HERE / "streamlit_app/app.py"
+    command = [str(PYTHON[version]), "-m", "streamlit", "run", str(script), *arguments]
+    log = folder / f"streamlit-{version}.log"
+    environment = os.environ | {"HOME": str(folder)}
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=environment)
     try:
-        wait_until(lambda: started(process, port, log), f"streamlit for {variant}", seconds=120)
+        wait_until(lambda: started(process, port, log), f"streamlit {version}", seconds=120)
         yield port
     finally:
         process.terminate()
@@ -47,12 +63,20 @@ def started(process: subprocess.Popen, port: int, log: Path) -> bool:
 
 
 class HostPage(http.server.BaseHTTPRequestHandler):
-    """The page that embeds a persona: `/?chat=URL` shows URL in an iframe."""
+    """Pages that embed personas: `/NAME?key=value` is pages/NAME.html with `@key@` replaced."""
 
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        body = (HERE / "host_page.html").read_bytes()
+        url = urlsplit(self.path)
+        file = HERE / f"pages/{url.path.strip('/') or 'frame'}.html"
+        if not file.exists():
+            self.send_error(404)
+            return
+        text = file.read_text()
+        for key, value in parse_qsl(url.query):
+            text = text.replace(f"@{key}@", html.escape(value))
+        body = text.encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))

@@ -8,7 +8,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-HOSTS = ["chat-public", "chat-customer", "chat-employee", "chat-test", "app"]
+HOSTS = [f"{host}.localhost" for host in ["chat-public", "chat-customer", "chat-employee", "chat-test", "app"]]
+# Many personas on one wildcard, and host pages of another registrable domain.
+WILDCARDS = ["*.chat.test", "*.shop.test"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ def make(folder: Path) -> Certificates:
     ca, ca_key = folder / "ca.pem", folder / "ca.key"
     leaf, leaf_key, request = folder / "leaf.pem", folder / "leaf.key", folder / "leaf.csr"
     extensions = folder / "leaf.ext"
-    names = ",".join(f"DNS:{host}.localhost" for host in HOSTS)
+    names = ",".join(f"DNS:{name}" for name in [*HOSTS, *WILDCARDS])
     extensions.write_text(f"subjectAltName={names}\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:FALSE\n")
     new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     openssl(

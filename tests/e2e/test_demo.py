@@ -19,7 +19,6 @@ from playwright.sync_api import Page, expect
 from browser import chromium
 from vestibule import accepts, binary, free_port, wait_until
 
-expect.set_options(timeout=60_000)
 EVENTS = ["chat-embed-ready from the frame", "chat-embed-config to the frame", "chat-embed-ack"]
 
 

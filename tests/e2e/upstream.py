@@ -137,7 +137,7 @@ def read_exactly(stream, size: int) -> bytes:
 
 
 def answer(stream, request: Request) -> None:
-    """`/big/N` gives N bytes, `/crumbs` two cookies, anything else a report of what arrived."""
+    """`/big/N` gives N bytes, anything else a report of what arrived; where `crumbs` is in the path, with two cookies."""
     path = request.target.split("?")[0]
     if path.startswith("/big/"):
         send_big(stream, int(path.split("/")[2]))
@@ -149,9 +149,10 @@ def answer(stream, request: Request) -> None:
             "sha256": hashlib.sha256(request.body).hexdigest(),
         }
     ).encode()
+    cookies = b"Set-Cookie: crumb=one; Path=/\r\nSet-Cookie: flavour=two\r\n" if "crumbs" in path else b""
     stream.write(
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-        % (len(report), b"" if request.head.startswith(b"HEAD ") else report)
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%sContent-Length: %d\r\n\r\n%s"
+        % (cookies, len(report), b"" if request.head.startswith(b"HEAD ") else report)
     )
 
 

@@ -53,47 +53,43 @@ def accepts(port: int) -> bool:
 
 
 @dataclass
-class Vestibule:
-    """`with Vestibule(folder, certificates, upstreams) as front`.
-
-    `upstreams` gives the loopback port of each persona's application, and of the host page as
-    `site`.
-    """
+class Server:
+    """`with Server(folder, certificates) as server`; a subclass says what its configuration is."""
 
     folder: Path
     certificates: Certificates
-    upstreams: dict[str, int]
-    app: str = "generic"
 
-    def __enter__(self) -> Vestibule:
+    def __enter__(self):
         self.port = free_port()
         self.log, self.access = self.folder / "vestibule.log", self.folder / "access.log"
-        configuration = self.folder / "vestibule.toml"
-        configuration.write_text(self._configuration())
-        with self.log.open("wb") as log:
-            command = [str(binary()), "run", "-c", str(configuration)]
+        self.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Writes the configuration and starts the binary, on the same port each time."""
+        self.write()
+        with self.log.open("ab") as log:
+            command = [str(binary()), "run", "-c", str(self.folder / "vestibule.toml")]
             self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         try:
             wait_until(self._ready, "vestibule to accept connections")
         except BaseException:
             self.stop()
             raise
-        return self
 
-    def __exit__(self, *_exc: object) -> None:
-        self.stop()
+    def write(self) -> None:
+        (self.folder / "vestibule.toml").write_text(self.configuration())
 
-    def _configuration(self) -> str:
-        return CONFIGURATION.substitute(
-            app=self.app,
-            port=self.port,
-            http_port=free_port(),
-            admin_port=free_port(),
-            cert=self.certificates.cert,
-            key=self.certificates.key,
-            access_log=self.access,
-            **{f"{name}_port": port for name, port in self.upstreams.items()},
-        )
+    def reload(self) -> None:
+        """What has changed is seen by what it changes: there is nothing to wait for here."""
+        self.write()
+        self.process.send_signal(signal.SIGHUP)
+
+    def configuration(self) -> str:
+        raise NotImplementedError
 
     def _ready(self) -> bool:
         if self.process.poll() is not None:
@@ -122,9 +118,6 @@ class Vestibule:
         text = self.access.read_text(errors="replace")
         return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
-    def url(self, host: str, path: str = "/") -> str:
-        return f"https://{host}.localhost:{self.port}{path}"
-
     def resident_kib(self) -> int:
         """Resident memory in KiB, from /proc."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
@@ -133,3 +126,30 @@ class Vestibule:
 
     def alive(self) -> bool:
         return self.process.poll() is None
+
+
+@dataclass
+class Vestibule(Server):
+    """The four personas of the persona seed on `chat-NAME.localhost`.
+
+    `upstreams` gives the loopback port of each persona's application, and of the host page as
+    `site`.
+    """
+
+    upstreams: dict[str, int]
+    app: str = "generic"
+
+    def url(self, host: str, path: str = "/") -> str:
+        return f"https://{host}.localhost:{self.port}{path}"
+
+    def configuration(self) -> str:
+        return CONFIGURATION.substitute(
+            app=self.app,
+            port=self.port,
+            http_port=free_port(),
+            admin_port=free_port(),
+            cert=self.certificates.cert,
+            key=self.certificates.key,
+            access_log=self.access,
+            **{f"{name}_port": port for name, port in self.upstreams.items()},
+        )
