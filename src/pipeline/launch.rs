@@ -124,7 +124,7 @@ impl Step<'_, '_> {
         if is_bare && self.visit.prefixed.is_some() && held.is_some() {
             return (Succession::Continue { reissue: false }, held.cloned());
         }
-        let site = self.visit.head.fields.get(Known::SecFetchSite);
+        let site = self.visit.headers.site;
         let arrival = Arrival {
             device: self.visit.owner.device().map(|slug| &**slug),
             proof: None,
@@ -225,8 +225,7 @@ impl Step<'_, '_> {
             State::Awaiting => !policy.bridge,
             State::Complete => session.identity.user_id.is_some() || needs_session(policy),
         };
-        let is_tab = visit.head.fields.all(Known::SecFetchDest).any(|dest| dest == b"document");
-        needs && !is_tab && !visit.keeps_cookies()
+        needs && !visit.headers.is_document && !visit.keeps_cookies()
     }
 
     fn document(&self, session: Session) -> Result<Action, Rejection> {

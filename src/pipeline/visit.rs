@@ -44,6 +44,8 @@ pub(super) struct Visit<'a> {
     pub below: &'a str,
     pub prefixed: Option<Prefixed<'a>>,
     pub websocket: Option<Handshake>,
+    /// What a browser says about where the request comes from.
+    pub headers: &'a Headers<'a>,
     pub ambient: &'a Ambient<'a>,
 }
 
@@ -150,8 +152,7 @@ impl Visit<'_> {
     /// The session that the request shows: in its path, or in its cookie.
     pub fn session(&self) -> Result<Session, Rejection> {
         let Some(prefixed) = self.prefixed else { return self.session_by_cookie() };
-        let is_document = |dest: &[u8]| dest == b"document";
-        if self.head.fields.all(Known::SecFetchDest).any(is_document) {
+        if self.headers.is_document {
             return Err(Rejection::new(Code::FrameOnly, "a session's path was opened in a tab"));
         }
         let now = self.ambient.now;
@@ -235,8 +236,8 @@ impl Visit<'_> {
     }
 
     pub fn origin(&self, kind: origin::Kind, credential: Credential) -> Result<(), Rejection> {
-        let (own, headers) = (self.own_origin(), Headers::read(&self.head.fields));
-        let facts = origin::Facts { method: &self.head.method, kind, own: &own, headers: &headers };
+        let own = self.own_origin();
+        let facts = self.origin_facts(kind, &own);
         let reach = Reach::of(self.persona.app);
         let checked = self.persona.origin.check(reach, &facts, credential)?;
         self.ambient.note("origin", || format!("{:?}", checked.caller()).to_lowercase());
@@ -246,12 +247,15 @@ impl Visit<'_> {
     /// What CORS adds to any answer; true for a preflight, whose answer that is.
     fn cors(&self, kind: Kind, fields: &mut Vec<AnswerField>) -> Result<bool, Rejection> {
         let reach = Reach::of(self.persona.app);
-        let (own, headers) = (self.own_origin(), Headers::read(&self.head.fields));
+        if reach == Reach::OwnOrigin && self.head.method != Method::OPTIONS {
+            return Ok(false);
+        }
+        let own = self.own_origin();
         let kind = match kind {
             Kind::Launch(Launch::Get | Launch::Post) => origin::Kind::Launch,
             _ => origin_kind(self.websocket),
         };
-        let facts = origin::Facts { method: &self.head.method, kind, own: &own, headers: &headers };
+        let facts = self.origin_facts(kind, &own);
         let owned = |(name, value): (&'static str, &str)| (name, value.to_owned());
         if let Some(preflight) = self.persona.origin.preflight(reach, &facts)? {
             fields.extend(preflight.fields().map(owned));
@@ -259,6 +263,14 @@ impl Visit<'_> {
         }
         fields.extend(self.persona.origin.cors(reach, &facts).fields().map(owned));
         Ok(false)
+    }
+
+    fn origin_facts<'f>(
+        &'f self,
+        kind: origin::Kind,
+        own: &'f origin::Address<'f>,
+    ) -> origin::Facts<'f> {
+        origin::Facts { method: &self.head.method, kind, own, headers: self.headers }
     }
 
     fn own_origin(&self) -> origin::Address<'_> {
