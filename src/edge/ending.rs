@@ -4,8 +4,8 @@
 //! because only between two frames can we say something of our own; then the client gets a Close
 //! with the reason, and a moment to answer it. The upstream gets a Close too, where its direction
 //! stands between two frames; else its connection just ends. Nobody is waited for longer than
-//! [`PATIENCE`], twice: a frame that does not end is cut, and what follows no Close is a broken
-//! connection to the client.
+//! [`PATIENCE`], twice: a frame that does not end is cut, which is a broken connection to the
+//! client; one that got its Close and does not answer gets a proper end all the same.
 //!
 //! This is rare, so it lives in a box of its own and costs an open tunnel nothing.
 
@@ -16,7 +16,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::frames::{self, Frames};
 use crate::http1::scratch;
@@ -100,10 +100,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Ending<C> {
         if !matches!(deadline.run(by, self.complete_frame()).await, Ok(Ok(true))) {
             return;
         }
-        let by = Instant::now() + PATIENCE;
-        let goodbye = self.say_goodbye();
-        // Whoever has not answered by now is left.
-        let _ = deadline.run(by, goodbye).await;
+        self.say_goodbye(Instant::now() + PATIENCE).await;
     }
 
     /// Sends the rest of the frame that the client is in, and nothing after it. False where it
@@ -130,43 +127,52 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Ending<C> {
         }
         Ok(true)
     }
-    async fn say_goodbye(&mut self) {
+
+    /// Whoever has not done its part by then is left.
+    async fn say_goodbye(&mut self, by: Instant) {
         let Self { client, upstream, up, down, moved, why } = self;
         let up = &*up;
-        let (told, _) =
-            tokio::join!(close_client(client, up, down.frames, *why), close_upstream(upstream, up));
+        let to_client = close_client(client, up, down.frames, *why, by);
+        let (told, _) = tokio::join!(to_client, timeout_at(by, close_upstream(upstream, up)));
         moved.down += told.unwrap_or(0);
     }
 }
 
-/// Sends Close and waits for the client's, or for its end. The bytes that were sent.
+/// Sends Close, waits for the client's, or for its end, and ends our side, which a client leaves to
+/// us. The bytes that were sent.
 async fn close_client<C: AsyncRead + AsyncWrite + Unpin>(
     client: &mut C,
     up: &Half,
     down: Frames,
     why: Ended,
+    by: Instant,
 ) -> io::Result<u64> {
-    let mut sent = 0;
     // After a Close of the upstream's own there is nothing more to say.
-    if !down.is_closed() {
-        let close = frames::close(why.code(), why.reason());
+    let close = if down.is_closed() { Vec::new() } else { frames::close(why.code(), why.reason()) };
+    let tell = async {
         client.write_all(&close).await?;
-        sent = close.len() as u64;
-    }
-    client.flush().await?;
+        client.flush().await
+    };
+    timeout_at(by, tell).await??;
     let mut said = up.frames;
     said.pass(&up.left);
-    while !said.is_closed() {
-        let is_end = read(client, |data| {
-            said.pass(data);
-            data.is_empty()
-        });
-        if is_end.await? {
-            break;
+    let hear = async {
+        while !said.is_closed() {
+            let is_end = read(client, |data| {
+                said.pass(data);
+                data.is_empty()
+            });
+            if is_end.await? {
+                break;
+            }
         }
-    }
-    client.shutdown().await?;
-    Ok(sent)
+        Ok(())
+    };
+    // It was told: that it does not answer breaks nothing.
+    timeout_at(by, hear).await.unwrap_or(Ok::<_, io::Error>(()))?;
+    // After the time is up this is tried once.
+    timeout_at(by, client.shutdown()).await??;
+    Ok(close.len() as u64)
 }
 
 /// Sends Close where it can be read as one, and waits for the end.

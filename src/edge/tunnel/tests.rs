@@ -1,15 +1,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
 use crate::edge::ending::PATIENCE;
 use crate::policy::session::{SessionId, UnixSeconds};
 use crate::state::sessions::Sessions;
+use crate::tls::dev::DevCa;
 
 const ID: SessionId = SessionId([1; 16]);
 const CLOSE: &[u8] = b"\x88\x0f\x03\xf0session ended";
@@ -229,6 +233,85 @@ async fn whatever_is_under_way_the_client_gets_whole_frames_and_a_close() {
         case.tunnel.await.unwrap();
         flood.await.unwrap();
     }
+}
+
+/// Its Close comes behind a message that the upstream did not take.
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_takes_nothing_does_not_keep_the_client() {
+    let Case { sessions, client, upstream, tunnel } = case();
+    let head = [&[0x82, 0xff], &3_000_000_u64.to_be_bytes()[..]].concat();
+    let wire = [&head[..], &[0; 3_000_004], &masked(8, b"")].concat();
+    let (mut reading, mut writing) = client.into_split();
+    let saying = tokio::spawn(async move {
+        writing.write_all(&wire).await.unwrap();
+        writing
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let start = Instant::now();
+    sessions.revoke("a", ID, UnixSeconds(9), UnixSeconds(1)).unwrap();
+    let mut heard = Vec::new();
+    reading.read_to_end(&mut heard).await.unwrap();
+    assert_eq!((&heard[..], start.elapsed().as_secs()), (CLOSE, 0));
+    saying.await.unwrap();
+    drop(upstream);
+    tunnel.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn through_tls_the_end_is_a_proper_one() {
+    let (near, far) = UnixStream::pair().unwrap();
+    let (mut client, ours) = tls(near, far).await;
+    let sessions = Sessions::default();
+    let guard = sessions.open("a", &Arc::from("chat"), ID, UnixSeconds(0));
+    let (mut upstream, theirs) = UnixStream::pair().unwrap();
+    let (ours, theirs) = ((Io::UnixTls(ours), Vec::new()), (Io::Unix(theirs), Vec::new()));
+    let tunnel = tokio::spawn(Tunnel::new(ours, theirs, Some(guard), None));
+    let mut long = vec![0x82, 127, 0, 0, 0, 0, 0, 1, 0x86, 0xa0];
+    long.resize(10 + 100_000, 0x88);
+    upstream.write_all(&long[..50_001]).await.unwrap();
+    let mut read = vec![0; 50_001];
+    client.read_exact(&mut read).await.unwrap();
+    sessions.revoke("a", ID, UnixSeconds(9), UnixSeconds(1)).unwrap();
+    upstream.write_all(&long[50_001..]).await.unwrap();
+    read.resize(long.len() + CLOSE.len(), 0);
+    client.read_exact(&mut read[50_001..]).await.unwrap();
+    assert!(read == [&long, CLOSE].concat());
+    client.write_all(&masked(8, b"\x03\xf0")).await.unwrap();
+    client.flush().await.unwrap();
+    // An end without close_notify would be an error.
+    assert_eq!(client.read(&mut read).await.unwrap(), 0);
+    drop((client, upstream));
+    tunnel.await.unwrap();
+}
+
+/// TLS between two sockets: the client's side and ours.
+async fn tls(
+    near: UnixStream,
+    far: UnixStream,
+) -> (tokio_rustls::client::TlsStream<UnixStream>, Box<tokio_rustls::TlsStream<UnixStream>>) {
+    let ca = DevCa::generate().unwrap();
+    let leaf = ca.issue(&["chat.test"]).unwrap();
+    let chain = CertificateDer::pem_slice_iter(leaf.cert_chain_pem.as_bytes());
+    let key = PrivateKeyDer::from_pem_slice(leaf.key_pem.as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain.map(Result::unwrap).collect(), key)
+        .unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ca.pem().as_bytes()).unwrap()).unwrap();
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let (client, server) = tokio::join!(
+        TlsConnector::from(Arc::new(client)).connect("chat.test".try_into().unwrap(), near),
+        TlsAcceptor::from(Arc::new(server)).accept(far),
+    );
+    (client.unwrap(), Box::new(server.unwrap().into()))
 }
 
 #[tokio::test]

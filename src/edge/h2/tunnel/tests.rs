@@ -102,14 +102,75 @@ async fn a_frame_that_does_not_end_is_cut_with_a_reset() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_does_not_answer_is_left_after_a_while() {
+async fn a_client_that_does_not_answer_gets_a_proper_end_after_a_while() {
     let mut case = case().await;
     case.revoke();
     let start = Instant::now();
     assert_eq!(case.rest_of_client(CLOSE).await.unwrap(), CLOSE);
-    assert_eq!(case.rest_of_client(b"").await, Err(Some(Reason::CANCEL)));
+    assert_eq!(case.rest_of_client(b"").await, Ok(Vec::new()));
     assert_eq!(start.elapsed().as_secs(), PATIENCE.as_secs());
     case.tunnel.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_whose_window_stays_closed_is_cut_with_a_reset() {
+    // In the frame, and where the window has no room for the Close.
+    for length in [100_000_usize, 65_535 - 10] {
+        let mut case = case().await;
+        let mut frame = vec![0x82, 127];
+        frame.extend_from_slice(&(length as u64).to_be_bytes());
+        frame.resize(10 + length, 0x88);
+        case.upstream.write_all(&frame).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        case.revoke();
+        let start = Instant::now();
+        (&mut case.tunnel).await.unwrap();
+        assert_eq!(start.elapsed().as_secs(), PATIENCE.as_secs(), "{length}");
+        assert_eq!(case.rest_of_client(b"").await, Err(Some(Reason::CANCEL)), "{length}");
+    }
+}
+
+/// The end of the frame, and the next one, are in the piece that the window stops.
+#[tokio::test(start_paused = true)]
+async fn what_the_window_kept_back_is_cut_behind_its_frame() {
+    let mut case = case().await;
+    let mut wire = vec![0x82, 127];
+    wire.extend_from_slice(&66_000_u64.to_be_bytes());
+    wire.resize(10 + 66_000, 0x88);
+    wire.extend_from_slice(b"\x82\x04next");
+    for part in [&wire[..1_000], &wire[1_000..]] {
+        case.upstream.write_all(part).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    case.revoke();
+    let seen = case.rest_of_client(CLOSE).await.unwrap();
+    assert!(seen == [&wire[..10 + 66_000], CLOSE].concat(), "{}", seen.len());
+}
+
+/// Its Close comes behind a message that is longer than the window.
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_takes_nothing_does_not_keep_the_client() {
+    let Case { sessions, mut send, mut recv, upstream, tunnel } = case().await;
+    let head = [&[0x82, 0xff], &3_000_000_u64.to_be_bytes()[..]].concat();
+    let mut wire = Bytes::from([&head[..], &[0; 3_000_004], b"\x88\x80mask"].concat());
+    let saying = tokio::spawn(async move {
+        while !wire.is_empty() {
+            send.reserve_capacity(wire.len());
+            let ready = std::future::poll_fn(|cx| send.poll_capacity(cx)).await;
+            let part = wire.split_to(ready.unwrap().unwrap());
+            send.send_data(part, false).unwrap();
+        }
+        send
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let start = Instant::now();
+    sessions.revoke("a", ID, UnixSeconds(9), UnixSeconds(1)).unwrap();
+    assert_eq!(recv.data().await.unwrap().unwrap(), CLOSE);
+    assert!(recv.data().await.is_none_or(|end| end.unwrap().is_empty()));
+    assert_eq!(start.elapsed().as_secs(), 0);
+    saying.await.unwrap();
+    drop(upstream);
+    tunnel.await.unwrap();
 }
 
 /// The client's window is smaller than what is on its way.
