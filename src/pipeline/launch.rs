@@ -16,7 +16,7 @@
 use std::borrow::Cow;
 
 use super::outcome::{Action, Answer, AnswerField, Framing};
-use super::visit::{Visit, launch_facts};
+use super::visit::{FromAllowed, Passed, Visit, launch_facts};
 use super::with_query;
 use crate::apps::streamlit::Endpoint;
 use crate::config::snapshot::AppKind;
@@ -68,13 +68,13 @@ pub(super) fn decide(
         Err(_) => None,
     };
     visit.note_session(held.as_ref());
-    visit.origin(origin::Kind::Launch, Credential::None)?;
+    let from = visit.origin(origin::Kind::Launch, Credential::None)?;
     let step = Step { visit, metadata, is_form, part };
     match step.succession(held.as_ref(), is_bare) {
         (Succession::Continue { reissue }, Some(session)) => {
-            step.go_on(session, reissue, passed, fields)
+            step.go_on(session, reissue, (passed, from), fields)
         }
-        (Succession::Start { ends }, held) => step.start(ends, held, passed, fields),
+        (Succession::Start { ends }, held) => step.start(ends, held, (passed, from), fields),
         (Succession::Continue { .. }, None) => {
             Err(Rejection::new(Code::Internal, "nothing cannot be continued"))
         }
@@ -139,12 +139,12 @@ impl Step<'_, '_> {
         &self,
         session: Session,
         reissue: bool,
-        passed: AddressPassed,
+        (passed, from): (AddressPassed, FromAllowed),
         fields: &mut Vec<AnswerField>,
     ) -> Result<Action, Rejection> {
         let visit = self.visit;
         let now = visit.ambient.now;
-        visit.tenant_limits(passed, fields)?;
+        let passed = visit.tenant_limits(passed, from, fields)?;
         if visit.prefixed.is_some() {
             if visit.keeps_cookies() {
                 // Another launch may have set it meanwhile: this page is for this session.
@@ -164,7 +164,7 @@ impl Step<'_, '_> {
                 return Ok(see_other(visit, fields, &prefix, true));
             }
             fields.push(("Referrer-Policy", "same-origin".to_owned()));
-            return self.document(session);
+            return self.document(passed, session);
         }
         let lifetime = Purpose::Cookie.lifetime();
         let renewed = session.renewal(now, lifetime);
@@ -180,14 +180,14 @@ impl Step<'_, '_> {
         if self.is_form {
             return Ok(see_other(visit, fields, "", true));
         }
-        self.document(session)
+        self.document(passed, session)
     }
 
     fn start(
         &self,
         ends: Option<SessionId>,
         held: Option<Session>,
-        passed: AddressPassed,
+        (passed, from): (AddressPassed, FromAllowed),
         fields: &mut Vec<AnswerField>,
     ) -> Result<Action, Rejection> {
         let visit = self.visit;
@@ -196,7 +196,7 @@ impl Step<'_, '_> {
             // What looked like part of another launch is one of its own.
             Part::Continuation => visit.address_limit(Charge::One)?,
         };
-        visit.tenant_limits(passed, fields)?;
+        let passed = visit.tenant_limits(passed, from, fields)?;
         if let (Some(_), Some(held)) = (ends, &held) {
             end(visit, held)?;
         }
@@ -208,7 +208,7 @@ impl Step<'_, '_> {
         let probes = self.must_probe(&session);
         if !(probes || self.is_form || visit.prefixed.is_some()) {
             visit.set_cookie(&session, fields)?;
-            return self.document(session);
+            return self.document(passed, session);
         }
         session.stage = Stage::Launching;
         visit.set_cookie(&session, fields)?;
@@ -228,13 +228,14 @@ impl Step<'_, '_> {
         needs && !visit.headers.is_document && !visit.keeps_cookies()
     }
 
-    fn document(&self, session: Session) -> Result<Action, Rejection> {
+    fn document(&self, passed: Passed, session: Session) -> Result<Action, Rejection> {
         let visit = self.visit;
         let policy = &visit.persona.metadata;
         if may_open(policy, session.identity.state, Behind::Asset).is_err() {
             return Ok(Action::Answer(Answer::Waiting(visit.owner.clone())));
         }
-        Ok(visit.forward(Some(session), Framing::Document, Endpoint::Page, Behind::Asset))
+        let opens = (Endpoint::Page, Behind::Asset);
+        Ok(visit.forward(passed, Some(session), Framing::Document, opens))
     }
 }
 

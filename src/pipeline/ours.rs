@@ -73,7 +73,7 @@ fn configure(visit: &Visit<'_>, fields: &mut Vec<AnswerField>) -> Result<Action,
         session => session.ok(),
     };
     let credential = if held.is_some() { Credential::Cookie } else { Credential::None };
-    visit.origin(origin::Kind::Request, credential)?;
+    let from = visit.origin(origin::Kind::Request, credential)?;
     let device = visit.owner.device().map(|slug| &**slug);
     let now = visit.ambient.now;
     let arrival = Arrival { device, proof: None, is_bare, by_itself: true, now };
@@ -89,7 +89,7 @@ fn configure(visit: &Visit<'_>, fields: &mut Vec<AnswerField>) -> Result<Action,
         }
         return Ok(Action::Answer(Answer::Configured(Configured::Already)));
     }
-    visit.tenant_limits(passed, fields)?;
+    let _ = visit.tenant_limits(passed, from, fields)?;
     if let Some(held) = &held {
         end(visit, held)?;
     }

@@ -49,6 +49,15 @@ pub(super) struct Visit<'a> {
     pub ambient: &'a Ambient<'a>,
 }
 
+/// Witness: the request may come from where it says it does.
+#[must_use = "the tenant's limits have not been asked yet"]
+pub(super) struct FromAllowed(());
+
+/// Witness: the address's limit, the origin and the tenant's limits let the request pass, in this
+/// order. Nothing is forwarded without it.
+#[must_use = "it allows a request to be forwarded"]
+pub(super) struct Passed(());
+
 /// For how long a session that took another's place must not resume its pages: Streamlit keeps a
 /// session whose stream has ended for two minutes.
 const RESUMABLE: u64 = 150;
@@ -123,8 +132,8 @@ impl Visit<'_> {
         let state = session.as_ref().map_or(State::Complete, |session| session.identity.state);
         identity::may_open(policy, state, behind)?;
         let credential = if session.is_some() { Credential::Cookie } else { Credential::None };
-        self.origin(origin_kind(self.websocket), credential)?;
-        self.tenant_limits(passed, fields)?;
+        let from = self.origin(origin_kind(self.websocket), credential)?;
+        let passed = self.tenant_limits(passed, from, fields)?;
         if let Some(session) = session.as_ref().filter(|_| self.prefixed.is_none()) {
             let lifetime = Purpose::Cookie.lifetime();
             if let Some(renewed) = session.renewal(self.ambient.now, lifetime) {
@@ -135,7 +144,7 @@ impl Visit<'_> {
             Endpoint::Page => Framing::Document,
             _ => Framing::Html,
         };
-        Ok(self.forward(session, framing, endpoint, behind))
+        Ok(self.forward(passed, session, framing, (endpoint, behind)))
     }
 
     /// What it opens of the app.
@@ -214,20 +223,21 @@ impl Visit<'_> {
     pub fn tenant_limits(
         &self,
         passed: AddressPassed,
+        _: FromAllowed,
         fields: &mut Vec<AnswerField>,
-    ) -> Result<(), Rejection> {
+    ) -> Result<Passed, Rejection> {
         let proof = if self.persona.metadata.signed { Proof::Signed } else { Proof::Unsigned };
         let launcher = (&*self.persona.name, proof);
         let charged = limits::launch(passed, &self.persona.rules, launcher, self.ambient.moment)
             .map_err(Rejection::limited)?;
         let Some(standing) = charged.fields() else {
             self.ambient.note("limits", || "nothing is charged".to_owned());
-            return Ok(());
+            return Ok(Passed(()));
         };
         self.ambient.note("limits", || standing.limit.clone());
         fields.push(("RateLimit-Policy", standing.policy));
         fields.push(("RateLimit", standing.limit));
-        Ok(())
+        Ok(Passed(()))
     }
 
     /// It turned out to start nothing.
@@ -235,13 +245,17 @@ impl Visit<'_> {
         let _ = limits::continuation(passed, &self.persona.rules, self.ambient.moment);
     }
 
-    pub fn origin(&self, kind: origin::Kind, credential: Credential) -> Result<(), Rejection> {
+    pub fn origin(
+        &self,
+        kind: origin::Kind,
+        credential: Credential,
+    ) -> Result<FromAllowed, Rejection> {
         let own = self.own_origin();
         let facts = self.origin_facts(kind, &own);
         let reach = Reach::of(self.persona.app);
         let checked = self.persona.origin.check(reach, &facts, credential)?;
         self.ambient.note("origin", || format!("{:?}", checked.caller()).to_lowercase());
-        Ok(())
+        Ok(FromAllowed(()))
     }
 
     /// What CORS adds to any answer; true for a preflight, whose answer that is.
@@ -281,10 +295,10 @@ impl Visit<'_> {
     /// What the app gets to see.
     pub fn forward(
         &self,
+        _: Passed,
         session: Option<Session>,
         framing: Framing,
-        endpoint: Endpoint,
-        behind: Behind,
+        (endpoint, behind): (Endpoint, Behind),
     ) -> Action {
         let target = if self.owner.strips_prefix() { self.below } else { self.path };
         let scheme = self.connection.scheme_of(&self.head.fields).as_str();
