@@ -171,7 +171,7 @@ fn head(target: &str, mode: &str, cookie: &str) -> RequestHead {
          Cookie: theme=dark; {cookie}; sid=1\r\n\r\n"
     );
     let mut head = RequestHead::default();
-    head.parse(text.as_bytes()).ok().expect("a sound head");
+    assert!(head.parse(text.as_bytes()).is_ok(), "the head is sound");
     head
 }
 
