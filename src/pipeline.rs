@@ -159,6 +159,10 @@ fn decide(
     });
     ambient.note("route", || owner.describe());
     let websocket = checks::handshake(head)?;
+    if place.prefixed.is_none() && prefix::has_prefix(&address.path) {
+        // Not a persona's, or no token: whoever is routed here must not see what may be one.
+        return Err(Rejection::new(Code::NotFound, "what follows /.v/ is no token of a persona"));
+    }
     let path = place.path(address);
     let is_prefix = path.is_empty() || path.len() == place.found.prefix_len && path != "/";
     if is_prefix && websocket.is_none() && checks::may_redirect(&head.method) {

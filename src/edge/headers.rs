@@ -21,6 +21,7 @@ use crate::pipeline::{
 use crate::policy::csp::{Disposition, Edit, FieldEdit, OwnScript};
 use crate::policy::identity::{self, Place};
 use crate::policy::session::cookie::{sets_session, without_sessions};
+use crate::policy::session::prefix;
 
 /// What the upstream's request head is made of.
 pub struct Outbound<'a> {
@@ -56,7 +57,12 @@ pub fn write_request(
         if passes_upstream(&field, head, request.connection.trusted)
             && !is_replaced(&field, request)
         {
-            write_field(out, field.name, field.value);
+            let is_referer =
+                field.known == Known::Other && field.name.eq_ignore_ascii_case(b"referer");
+            match is_referer {
+                true => write_field(out, field.name, &prefix::without_token(field.value)),
+                false => write_field(out, field.name, field.value),
+            }
         }
     }
     write_cookies(out, &head.fields, request.cookies);

@@ -53,9 +53,6 @@ const RESUMABLE: u64 = 150;
 
 impl Visit<'_> {
     pub fn decide(&self, fields: &mut Vec<AnswerField>) -> Result<Action, Rejection> {
-        if self.prefixed.is_none() && self.path.starts_with("/.v/") {
-            return Err(Rejection::new(Code::NotFound, "what follows /.v/ is no token"));
-        }
         if let Some(answer) = ours::answer(self, fields) {
             return answer;
         }
@@ -118,6 +115,9 @@ impl Visit<'_> {
         };
         self.note_session(session.as_ref());
         let behind = self.behind(endpoint);
+        if self.prefixed.is_some() {
+            fields.push(("Referrer-Policy", "same-origin".to_owned()));
+        }
         let state = session.as_ref().map_or(State::Complete, |session| session.identity.state);
         identity::may_open(policy, state, behind)?;
         let credential = if session.is_some() { Credential::Cookie } else { Credential::None };

@@ -3,6 +3,7 @@
 use super::browser::Browser;
 use super::{ROOM, configuration, proxy, reflecting, seen, told};
 use crate::harness::proxy::Proxy;
+use crate::harness::upstream::Upstream;
 
 /// Where a launch without cookies ends: `/.v/TOKEN`.
 fn base_of(proxy: &Proxy, host: &'static str, target: &str) -> String {
@@ -30,6 +31,57 @@ fn a_token_of_another_does_not_become_the_browsers_session() {
 }
 
 #[test]
+fn no_app_sees_a_token_in_a_referer() {
+    let (proxy, upstream) = proxy();
+    let mut browser = Browser::without_cookies(&proxy, "streamlit.acme.test");
+    seen(&browser.open("/?user_id=7"));
+    let base = browser.at.split("/?").next().unwrap().to_owned();
+    let token = &base["/.v/".len()..];
+    for (sent, expected) in [
+        (format!("{base}/?user_id=7"), Some("http://streamlit.acme.test/?user_id=7")),
+        (format!("{base}/page/a"), Some("http://streamlit.acme.test/page/a")),
+        (base.clone(), Some("http://streamlit.acme.test/")),
+        (base.replacen("/.v/", "/%2ev/", 1), Some("http://streamlit.acme.test/")),
+        (format!("/x/..{base}/"), Some("http://streamlit.acme.test/")),
+        ("/plain?q=1".to_owned(), Some("http://streamlit.acme.test/plain?q=1")),
+    ] {
+        let lines = format!("Referer: http://streamlit.acme.test{sent}\r\n");
+        let text = seen(&browser.ask("GET", &format!("{base}/a.js"), &lines, ""));
+        assert_eq!(told(&text, "Referer"), expected, "{sent}");
+    }
+    assert!(!upstream.received().contains(token));
+}
+
+#[test]
+fn a_site_on_the_same_host_sees_no_token() {
+    let upstream = reflecting();
+    let text = [
+        &configuration(ROOM),
+        "[tenants.acme.sites.www]\nhosts = [\"below.acme.test\"]\nupstream = \"app\"\n",
+    ]
+    .concat();
+    let proxy = Proxy::configured(&text, upstream.address);
+    let base = base_of(&proxy, "below.acme.test", "/chat/?user_id=7");
+    let mut browser = Browser::without_cookies(&proxy, "below.acme.test");
+    // Where Streamlit's frontend looks for its base, one folder up.
+    let probe = browser.fetch(&format!("{base}/_stcore/health"));
+    assert_eq!(probe.status, 404, "{}", probe.text());
+    let lines = format!("Referer: http://below.acme.test{base}/chat/\r\n");
+    browser.ask("GET", "/style.css", &lines, "");
+    assert!(!upstream.received().contains(&base["/.v/".len()..]), "{}", upstream.received());
+}
+
+/// Answers every request with this head and body.
+fn says(head: &'static str, body: &'static [u8]) -> Upstream {
+    Upstream::start(move |mut conversation| {
+        while conversation.read_request().is_some() {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{head}\r\n", body.len());
+            conversation.write(&[head.as_bytes(), body].concat());
+        }
+    })
+}
+
+#[test]
 fn a_token_is_good_for_its_own_device() {
     let (proxy, _upstream) = proxy();
     let base = base_of(&proxy, "below.acme.test", "/chat/lobby/?user_id=u-1");
@@ -37,4 +89,24 @@ fn a_token_is_good_for_its_own_device() {
     let page = seen(&browser.open(&format!("{base}/chat/")));
     assert_eq!(told(&page, "X-Vestibule-User-Id"), None, "{page}");
     assert_eq!(told(&page, "X-Vestibule-Device"), None);
+}
+
+#[test]
+fn no_answer_below_a_token_lets_it_out() {
+    let upstream = says(
+        "Content-Type: text/html\r\nReferrer-Policy: unsafe-url\r\n",
+        b"<html><a href=https://elsewhere.test>",
+    );
+    let proxy = Proxy::configured(&configuration(ROOM), upstream.address);
+    let base = base_of(&proxy, "streamlit.acme.test", "/?user_id=7");
+    let mut browser = Browser::without_cookies(&proxy, "streamlit.acme.test");
+    for path in ["/", "/component/x/index.html"] {
+        let answer = browser.fetch(&format!("{base}{path}"));
+        let lower = answer.head.to_ascii_lowercase();
+        assert_eq!(lower.matches("referrer-policy").count(), 1, "{lower}");
+        assert_eq!(answer.field("referrer-policy"), Some("same-origin"), "{path}");
+    }
+    let page = browser.open(&format!("{base}/"));
+    let lower = page.head.to_ascii_lowercase();
+    assert_eq!(lower.matches("referrer-policy: same-origin").count(), 1, "{lower}");
 }
