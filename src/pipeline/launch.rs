@@ -176,9 +176,15 @@ impl Step<'_, '_> {
         }
         let lifetime = Purpose::Cookie.lifetime();
         let renewed = session.renewal(now, lifetime);
-        let session = if reissue || renewed.is_some() || session.stage == Stage::Launching {
+        // What a form said stands in no URL: the document that follows is bare.
+        let turns_bare = self.is_form && session.bare == Bare::StartsAnew;
+        let is_launching = session.stage == Stage::Launching;
+        let session = if reissue || renewed.is_some() || is_launching || turns_bare {
             let mut session = session.reissued(now, lifetime);
             session.stage = Stage::Settled;
+            if turns_bare {
+                session.bare = Bare::Continues;
+            }
             session.identity.direction = self.metadata.direction().or(session.identity.direction);
             self.visit.set_cookie(&session, fields)?;
             session

@@ -110,3 +110,12 @@ fn no_answer_below_a_token_lets_it_out() {
     let lower = page.head.to_ascii_lowercase();
     assert_eq!(lower.matches("referrer-policy: same-origin").count(), 1, "{lower}");
 }
+
+#[test]
+fn a_form_says_who_is_asking_where_a_url_said_so_before() {
+    let (proxy, _upstream) = proxy();
+    let mut browser = Browser::new(&proxy, "customer.acme.test");
+    browser.open("/?user_id=7");
+    let page = seen(&browser.submit("/", "user_id=7"));
+    assert_eq!(told(&page, "X-Vestibule-User-Id"), Some("7"));
+}
