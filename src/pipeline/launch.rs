@@ -257,10 +257,17 @@ impl Step<'_, '_> {
 pub(super) fn begin(visit: &Visit<'_>, identity: Identity, held: Option<&Session>) -> Session {
     let id = SessionId((visit.ambient.random)());
     let mut session = Session::start(id, identity, visit.ambient.now, Purpose::Cookie.lifetime());
-    // Nothing of the app was opened while an identity was awaited with the bridge.
-    let has_pages = held.is_some_and(|held| {
-        held.identity.state == State::Complete || !visit.persona.metadata.bridge
-    });
+    let has_pages = match held {
+        // Nothing of the app was opened while an identity was awaited with the bridge; but pages of
+        // the session before that one may still be there.
+        Some(held) => {
+            held.identity.state == State::Complete
+                || !visit.persona.metadata.bridge
+                || visit.may_be_anothers(held)
+        }
+        // It ended, by time or by an operator: its pages need not know.
+        None => visit.keeps_cookies(),
+    };
     session.predecessor = if has_pages { Predecessor::Ended } else { Predecessor::None };
     session
 }

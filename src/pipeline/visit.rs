@@ -25,6 +25,7 @@ use crate::http1::head::RequestHead;
 use crate::policy::identity::{self, Behind, Identity, State};
 use crate::policy::launch::{Facts as LaunchFacts, Kind, Launch, classify};
 use crate::policy::limits::{self, AddressPassed, Charge, Client, Part, Proof, counts};
+use crate::policy::metadata::UserIdRule;
 use crate::policy::origin::{self, Credential, Headers, Reach};
 use crate::policy::session::prefix::{self, Prefixed};
 use crate::policy::session::{Predecessor, Purpose, Session};
@@ -114,10 +115,10 @@ impl Visit<'_> {
             Err(_) => None,
         };
         self.note_session(session.as_ref());
-        let behind = self.behind(endpoint);
         if self.prefixed.is_some() {
             fields.push(("Referrer-Policy", "same-origin".to_owned()));
         }
+        let behind = self.behind(endpoint);
         let state = session.as_ref().map_or(State::Complete, |session| session.identity.state);
         identity::may_open(policy, state, behind)?;
         let credential = if session.is_some() { Credential::Cookie } else { Credential::None };
@@ -286,7 +287,7 @@ impl Visit<'_> {
             path: target.to_owned(),
             origin: [scheme, "://", self.address.authority].concat(),
         });
-        let subprotocols = session.as_ref().and_then(|session| self.subprotocols(session));
+        let subprotocols = self.subprotocols(session.as_ref());
         let dress = Dress {
             owner: Some(self.owner.clone()),
             framing,
@@ -323,10 +324,19 @@ impl Visit<'_> {
         }
     }
 
-    /// Without the resume id of a page whose session this one has ended.
-    fn subprotocols(&self, session: &Session) -> Option<Vec<u8>> {
+    /// Pages of the session before this one may still call, with its cookie.
+    pub fn may_be_anothers(&self, session: &Session) -> bool {
         let age = self.ambient.now.0.saturating_sub(session.launched_at.0);
-        let may_be_anothers = session.predecessor == Predecessor::Ended && age < RESUMABLE;
+        session.predecessor == Predecessor::Ended && age < RESUMABLE
+    }
+
+    /// Without the resume id of a page whose session this one has ended.
+    fn subprotocols(&self, session: Option<&Session>) -> Option<Vec<u8>> {
+        let may_be_anothers = match session {
+            Some(session) => self.may_be_anothers(session),
+            // Where a session is not needed, the page of one that has ended goes on as nobody.
+            None => self.persona.metadata.user_id != UserIdRule::None && self.keeps_cookies(),
+        };
         if self.persona.app != AppKind::Streamlit || !may_be_anothers {
             return None;
         }

@@ -71,6 +71,36 @@ fn a_site_on_the_same_host_sees_no_token() {
     assert!(!upstream.received().contains(&base["/.v/".len()..]), "{}", upstream.received());
 }
 
+#[test]
+fn a_resume_id_is_dropped_when_the_next_user_came_by_message() {
+    let (proxy, _upstream) = proxy();
+    let mut browser = Browser::new(&proxy, "streamlit.acme.test");
+    browser.open("/?user_id=1");
+    // Signed out, and somebody else signed in; a page of the first is still on the screen.
+    seen(&browser.open("/"));
+    assert_eq!(browser.configure("", r#"{"user_id":"2"}"#).status, 200);
+    let handshake = "Sec-WebSocket-Protocol: streamlit, xsrf, 0a1b2c\r\n";
+    let (answer, _stream) = browser.stream("/_stcore/stream", handshake);
+    let stream = answer.field("x-seen").unwrap();
+    assert_eq!(told(stream, "X-Vestibule-User-Id"), Some("2"));
+    assert_eq!(told(stream, "Sec-WebSocket-Protocol"), Some("streamlit, xsrf"));
+}
+
+#[test]
+fn a_resume_id_is_dropped_when_the_session_before_had_ended_already() {
+    let (proxy, _upstream) = proxy();
+    let mut browser = Browser::new(&proxy, "streamlit.acme.test");
+    browser.open("/?user_id=1");
+    let name = browser.cookies[0].split('=').next().unwrap().to_owned();
+    // As by a new secret, by `revoke_before`, or by time.
+    browser.cookies = vec![format!("{name}={}", "a".repeat(120))];
+    browser.open("/?user_id=2");
+    let handshake = "Sec-WebSocket-Protocol: streamlit, xsrf, 0a1b2c\r\n";
+    let (answer, _stream) = browser.stream("/_stcore/stream", handshake);
+    let stream = answer.field("x-seen").unwrap();
+    assert_eq!(told(stream, "Sec-WebSocket-Protocol"), Some("streamlit, xsrf"));
+}
+
 /// Answers every request with this head and body.
 fn says(head: &'static str, body: &'static [u8]) -> Upstream {
     Upstream::start(move |mut conversation| {
