@@ -170,7 +170,13 @@ impl Visit<'_> {
     fn alive(&self, authentic: crate::policy::session::Authentic) -> Result<Session, Rejection> {
         let sessions = self.ambient.sessions;
         let tenant = &self.persona.tenant;
-        authentic.alive(self.persona.revoked_before, |id| sessions.is_revoked(tenant, id))
+        let session =
+            authentic.alive(self.persona.revoked_before, |id| sessions.is_revoked(tenant, id))?;
+        if session.identity.is_of(&self.persona.metadata) {
+            return Ok(session);
+        }
+        let why = "the persona's rules have changed, and give nobody this identity";
+        Err(Rejection::new(Code::SessionInvalid, why))
     }
 
     /// The browser has sent a cookie of this persona: it keeps them, whatever this one is worth.

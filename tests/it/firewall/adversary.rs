@@ -112,6 +112,35 @@ fn says(head: &'static str, body: &'static [u8]) -> Upstream {
 }
 
 #[test]
+fn a_session_that_today_nobody_would_get_is_none() {
+    let upstream = reflecting();
+    let before = configuration(ROOM);
+    let proxy = Proxy::configured(&before, upstream.address);
+    let reload = |from: &str, to: &str| {
+        assert!(before.contains(from), "{from}");
+        let text = before.replacen(from, to, 1);
+        let text = text.replace("UPSTREAM", &upstream.address.to_string());
+        let loaded = vestibule::config::load_str("again.toml", &text, std::path::Path::new("."));
+        let problems: Vec<_> = loaded.problems.iter().map(ToString::to_string).collect();
+        proxy.app.replace(loaded.snapshot.unwrap_or_else(|| panic!("{problems:?}")));
+    };
+    let mut browser = Browser::new(&proxy, "test.acme.test");
+    browser.open("/?user_id=5");
+    assert_eq!(told(&seen(&browser.fetch("/a.js")), "X-Vestibule-Mode"), Some("test"));
+    // No header says "test" to an app that is for employees now.
+    let rules = "user_id = \"optional\"\nallow_generated_id = true\nmode = \"test\"";
+    reload(rules, "user_id = \"optional\"\nmode = \"employee\"");
+    assert_eq!(told(&seen(&browser.fetch("/a.js")), "X-Vestibule-Mode"), Some("employee"));
+    assert_eq!(told(&seen(&browser.fetch("/a.js")), "X-Vestibule-User-Id"), None);
+    // A session without a user id, of a persona that has begun to require one.
+    let mut browser = Browser::new(&proxy, "open.acme.test");
+    browser.open("/");
+    assert_eq!(browser.fetch("/a.js").status, 200);
+    reload("user_id = \"none\"", "user_id = \"required\"\ntrust_asserted = true");
+    assert_eq!(browser.fetch("/a.js").code(), "session_invalid");
+}
+
+#[test]
 fn a_token_is_good_for_its_own_device() {
     let (proxy, _upstream) = proxy();
     let base = base_of(&proxy, "below.acme.test", "/chat/lobby/?user_id=u-1");
