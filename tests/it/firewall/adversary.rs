@@ -72,6 +72,20 @@ fn a_site_on_the_same_host_sees_no_token() {
 }
 
 #[test]
+fn a_site_gets_the_bodies_that_are_sent_to_it() {
+    let upstream = reflecting();
+    let text = [
+        &configuration(ROOM),
+        "[tenants.acme.sites.www]\nhosts = [\"www.acme.test\"]\nupstream = \"app\"\n",
+    ]
+    .concat();
+    let proxy = Proxy::configured(&text, upstream.address);
+    let mut browser = Browser::new(&proxy, "www.acme.test");
+    let answer = browser.ask("POST", "/.vestibule/config", "", "a body");
+    assert!(seen(&answer).ends_with("a body"), "{}", answer.text());
+}
+
+#[test]
 fn a_resume_id_is_dropped_when_the_next_user_came_by_message() {
     let (proxy, _upstream) = proxy();
     let mut browser = Browser::new(&proxy, "streamlit.acme.test");
@@ -99,6 +113,23 @@ fn a_resume_id_is_dropped_when_the_session_before_had_ended_already() {
     let (answer, _stream) = browser.stream("/_stcore/stream", handshake);
     let stream = answer.field("x-seen").unwrap();
     assert_eq!(told(stream, "Sec-WebSocket-Protocol"), Some("streamlit, xsrf"));
+}
+
+#[test]
+fn a_target_is_never_empty() {
+    let upstream = reflecting();
+    let text = [
+        &configuration(ROOM),
+        "[tenants.acme.personas.whole]\nhosts = [\"whole.acme.test\"]\nupstream = \"app\"\n\
+         app = \"streamlit\"\nstrip_prefix = false\nuser_id = \"required\"\ntrust_asserted = true\n",
+    ]
+    .concat();
+    let proxy = Proxy::configured(&text, upstream.address);
+    let base = base_of(&proxy, "whole.acme.test", "/?user_id=7");
+    let mut browser = Browser::without_cookies(&proxy, "whole.acme.test");
+    let (answer, _stream) = browser.stream(&base, "");
+    let received = upstream.received();
+    assert!(!received.contains("GET  HTTP/1.1"), "{} {received}", answer.status);
 }
 
 /// Answers every request with this head and body.
