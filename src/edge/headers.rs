@@ -224,7 +224,7 @@ pub fn interim_fields(head: &ResponseHead) -> impl Iterator<Item = Field<'_>> {
 /// The fields of an upstream's final response as the client gets them: framing policies merged,
 /// cookies made to work in a frame or kept for the page, ours added.
 pub fn dressed_fields(head: &ResponseHead, dress: &Dress, mut put: impl FnMut(&[u8], &[u8])) {
-    let is_document = dress.framing == DocumentFraming::Document || is_html(&head.fields);
+    let is_document = dress.framing == DocumentFraming::Document || may_be_page(head);
     let csp = if is_document { dress.csp() } else { None };
     let edit = csp.map(|csp| {
         let policies = head.fields.iter().filter_map(|field| {
@@ -300,6 +300,33 @@ fn is_html(fields: &Fields) -> bool {
         .get(Known::ContentType)
         .and_then(|value| value.get(..html.len()))
         .is_some_and(|value| value.eq_ignore_ascii_case(html))
+}
+
+/// What a browser may show as a page, whatever the app means by it: HTML, what may hold scripts as
+/// HTML does, and what it would look into to find out (MIME Sniffing standard, section 7). Of
+/// several types it takes one, and who knows which.
+fn may_be_page(head: &ResponseHead) -> bool {
+    const TYPES: [&[u8]; 6] = [
+        b"text/html",
+        b"text/xml",
+        b"application/xml",
+        b"*/*",
+        b"unknown/unknown",
+        b"application/unknown",
+    ];
+    let mut types =
+        head.fields.all(Known::ContentType).flat_map(|value| value.split(|&b| b == b','));
+    let is_page = |value: &[u8]| {
+        let essence = value.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
+        let end = |end: &[u8]| essence.get(essence.len().saturating_sub(end.len())..);
+        !essence.contains(&b'/')
+            || TYPES.iter().any(|page| essence.eq_ignore_ascii_case(page))
+            || end(b"+xml").is_some_and(|end| end.eq_ignore_ascii_case(b"+xml"))
+    };
+    match head.fields.get(Known::ContentType) {
+        None => head.framing.has_body(),
+        Some(_) => types.any(is_page),
+    }
 }
 
 /// Whether the upstream's field of that name does not pass.

@@ -202,6 +202,30 @@ fn no_answer_below_a_token_lets_it_out() {
 }
 
 #[test]
+fn whatever_a_browser_may_show_as_a_page_says_who_may_frame_it() {
+    for (head, is_page) in [
+        ("", true),
+        ("Content-Type: \r\n", true),
+        ("Content-Type: application/xhtml+xml\r\n", true),
+        ("Content-Type: image/svg+xml; charset=utf-8\r\n", true),
+        ("Content-Type: text/xml\r\n", true),
+        ("Content-Type: application/atom+xml\r\n", true),
+        ("Content-Type: */*\r\n", true),
+        ("Content-Type: unknown/unknown\r\n", true),
+        ("Content-Type: text/plain\r\nContent-Type: text/html\r\n", true),
+        ("Content-Type: TEXT/HTML\r\n", true),
+        ("Content-Type: text/css\r\n", false),
+        ("Content-Type: application/json\r\n", false),
+    ] {
+        let upstream = says(head, b"<html>");
+        let proxy = Proxy::configured(&configuration(ROOM), upstream.address);
+        let answer = Browser::new(&proxy, "open.acme.test").fetch("/below");
+        let policy = answer.field("content-security-policy");
+        assert_eq!(policy.is_some(), is_page, "{head:?} {}", answer.head);
+    }
+}
+
+#[test]
 fn a_form_says_who_is_asking_where_a_url_said_so_before() {
     let (proxy, _upstream) = proxy();
     let mut browser = Browser::new(&proxy, "customer.acme.test");
