@@ -233,14 +233,19 @@ pub fn dressed_fields(head: &ResponseHead, dress: &Dress, mut put: impl FnMut(&[
         csp.edit(policies)
     });
     let is_written_into = dress.bridge && is_html(&head.fields) && Splice::fits(head);
+    let sets_session = dress.fields.iter().any(|(name, _)| *name == "Set-Cookie");
     for field in response_fields(head) {
-        let is_about_original = is_written_into && embed::tells_of_original(field.name);
+        let is_about_original = is_written_into && embed::tells_of_original(field.name)
+            || sets_session && is_for_caches(field.name);
         if !is_about_original && edit.as_ref().is_none_or(|edit| !replaces(edit, field.name)) {
             dressed_field(&field, dress, &mut put);
         }
     }
     for (name, value) in &dress.fields {
         put(name.as_bytes(), value.as_bytes());
+    }
+    if sets_session {
+        put(b"Cache-Control", if forbids_storing(&head.fields) { b"no-store" } else { PRIVATE });
     }
     let Some(edit) = &edit else { return };
     for (disposition, change) in
@@ -327,6 +332,22 @@ fn may_be_page(head: &ResponseHead) -> bool {
         None => head.framing.has_body(),
         Some(_) => types.any(is_page),
     }
+}
+
+/// What is said of an answer that sets a session: no cache on the way may hand it to others.
+const PRIVATE: &[u8] = b"private, no-cache";
+
+/// Fields that tell caches how long they may keep an answer.
+fn is_for_caches(name: &[u8]) -> bool {
+    const FIELDS: [&[u8]; 5] =
+        [b"cache-control", b"cdn-cache-control", b"expires", b"pragma", b"surrogate-control"];
+    FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field))
+}
+
+fn forbids_storing(fields: &Fields) -> bool {
+    let is_cache_control = |field: &Field<'_>| field.name.eq_ignore_ascii_case(b"cache-control");
+    let mut directives = fields.iter().filter(is_cache_control).flat_map(|it| list(it.value));
+    directives.any(|directive| directive.eq_ignore_ascii_case(b"no-store"))
 }
 
 /// Whether the upstream's field of that name does not pass.

@@ -143,6 +143,25 @@ fn says(head: &'static str, body: &'static [u8]) -> Upstream {
 }
 
 #[test]
+fn no_cache_on_the_way_keeps_a_session() {
+    let head = "Content-Type: text/html\r\nCache-Control: public, max-age=600, s-maxage=9\r\n\
+                CDN-Cache-Control: max-age=600\r\nSurrogate-Control: max-age=600\r\n\
+                Expires: Thu, 01 Jan 2099 00:00:00 GMT\r\n";
+    let upstream = says(head, b"<html>");
+    let proxy = Proxy::configured(&configuration(ROOM), upstream.address);
+    let mut browser = Browser::new(&proxy, "customer.acme.test");
+    let page = browser.open_in_tab("/?user_id=1");
+    assert!(page.field("set-cookie").is_some());
+    let lower = page.head.to_ascii_lowercase();
+    assert_eq!(lower.matches("cache-control: ").count(), 1, "{lower}");
+    assert_eq!(page.field("cache-control"), Some("private, no-cache"), "{lower}");
+    assert!(!lower.contains("surrogate-control") && !lower.contains("expires:"), "{lower}");
+    // Without a session in it, an answer is the app's own affair.
+    let asset = browser.fetch("/a.js");
+    assert_eq!(asset.field("cache-control"), Some("public, max-age=600, s-maxage=9"));
+}
+
+#[test]
 fn a_session_that_today_nobody_would_get_is_none() {
     let upstream = reflecting();
     let before = configuration(ROOM);
