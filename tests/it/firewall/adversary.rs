@@ -143,6 +143,21 @@ fn says(head: &'static str, body: &'static [u8]) -> Upstream {
 }
 
 #[test]
+fn a_page_in_utf_16_keeps_its_bytes() {
+    const BODY: &[u8] = b"<\0h\0t\0m\0l\0>\0<\0h\0e\0a\0d\0>\0";
+    for head in [
+        "Content-Type: text/html; charset=utf-16le\r\n",
+        "Content-Type: text/html;Charset=\"UTF-16\"\r\n",
+        "Content-Type: text/html; charset=unicode\r\n",
+    ] {
+        let upstream = says(head, BODY);
+        let proxy = Proxy::configured(&configuration(ROOM), upstream.address);
+        let page = Browser::new(&proxy, "public.acme.test").open_in_tab("/");
+        assert_eq!(page.body, BODY, "{head}{}", page.head);
+    }
+}
+
+#[test]
 fn no_cache_on_the_way_keeps_a_session() {
     let head = "Content-Type: text/html\r\nCache-Control: public, max-age=600, s-maxage=9\r\n\
                 CDN-Cache-Control: max-age=600\r\nSurrogate-Control: max-age=600\r\n\
