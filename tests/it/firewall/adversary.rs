@@ -177,6 +177,26 @@ fn no_cache_on_the_way_keeps_a_session() {
 }
 
 #[test]
+fn an_app_that_is_down_shows_a_page_to_people() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = [
+        &configuration(ROOM),
+        "[tenants.acme.personas.events]\nhosts = [\"events.acme.test\"]\nupstream = \"app\"\n\
+         app = \"sse\"\n",
+    ]
+    .concat();
+    let proxy = Proxy::configured(&text, nobody);
+    let page = Browser::new(&proxy, "public.acme.test").open("/");
+    assert_eq!(page.status, 502);
+    assert!(page.text().contains("<code>upstream_unreachable</code>"), "{}", page.text());
+    assert!(page.field("content-security-policy").unwrap().contains("frame-ancestors 'self'"));
+    let lines = "Origin: https://www.acme.test\r\nSec-Fetch-Mode: cors\r\n";
+    let answer = Browser::new(&proxy, "events.acme.test").ask("GET", "/chat", lines, "");
+    assert_eq!(answer.code(), "upstream_unreachable");
+    assert_eq!(answer.field("access-control-allow-origin"), Some("https://www.acme.test"));
+}
+
+#[test]
 fn a_session_that_today_nobody_would_get_is_none() {
     let upstream = reflecting();
     let before = configuration(ROOM);
