@@ -96,7 +96,12 @@ impl Visit<'_> {
         if self.websocket.is_some() && self.persona.app != AppKind::SocketIo {
             return Kind::Other;
         }
-        classify(self.persona.app, &launch_facts(self.head, self.below, self.address.query))
+        let facts = launch_facts(self.head, self.below, self.address.query);
+        match self.websocket {
+            // Over HTTP/2 a handshake is a CONNECT: it costs what it costs over HTTP/1.
+            Some(_) => classify(self.persona.app, &LaunchFacts { method: &Method::GET, ..facts }),
+            None => classify(self.persona.app, &facts),
+        }
     }
 
     /// A request that is no launch.

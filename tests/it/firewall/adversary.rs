@@ -1,5 +1,17 @@
 //! What somebody tries who wants another's session, another's state, or more than is his.
 
+use std::sync::Arc;
+
+use http::Method;
+use vestibule::config::snapshot::Snapshot;
+use vestibule::http1::head::{RequestHead, Version};
+use vestibule::pipeline::{Action, Ambient, ConnectionFacts, Scheme};
+use vestibule::policy::limits::Moment;
+use vestibule::policy::session::UnixSeconds;
+use vestibule::state::jar::Jars;
+use vestibule::state::limits::Limiter;
+use vestibule::state::sessions::Sessions;
+
 use super::browser::Browser;
 use super::{ROOM, configuration, proxy, reflecting, seen, told};
 use crate::harness::proxy::Proxy;
@@ -286,4 +298,81 @@ fn a_form_says_who_is_asking_where_a_url_said_so_before() {
     browser.open("/?user_id=7");
     let page = seen(&browser.submit("/", "user_id=7"));
     assert_eq!(told(&page, "X-Vestibule-User-Id"), Some("7"));
+}
+
+/// A server without sockets.
+struct Bench {
+    snapshot: Snapshot,
+    limiter: Limiter,
+    sessions: Sessions,
+    jars: Arc<Jars>,
+}
+
+impl Bench {
+    fn new(text: &str) -> Self {
+        let text = text.replace("UPSTREAM", "127.0.0.1:1");
+        let loaded = vestibule::config::load_str("bench.toml", &text, std::path::Path::new("."));
+        let bench = Self {
+            snapshot: loaded.snapshot.unwrap(),
+            limiter: Limiter::default(),
+            sessions: Sessions::default(),
+            jars: Arc::default(),
+        };
+        bench.limiter.follow(["acme"]);
+        bench.sessions.follow(["acme"]);
+        bench.jars.follow(["acme"]);
+        bench
+    }
+
+    /// What becomes of a request: the code of a refusal, or where it leads.
+    fn ask(&self, head: &RequestHead, body: Option<&[u8]>) -> Result<Action, &'static str> {
+        let connection = ConnectionFacts {
+            client: "192.0.2.1".parse().unwrap(),
+            trusted: false,
+            scheme: Scheme::Https,
+            server_name: None,
+        };
+        let ambient = Ambient {
+            now: UnixSeconds(1_800_000_000),
+            moment: Moment::START,
+            random: &|| [7; 16],
+            limiter: &self.limiter,
+            sessions: &self.sessions,
+            jars: &self.jars,
+            body,
+            journal: None,
+        };
+        let admission = vestibule::pipeline::admit(&self.snapshot, &connection, head, &ambient);
+        admission.verdict.map_err(|rejection| rejection.code.as_str())
+    }
+}
+
+fn head(method: Method, host: &str, target: &str, lines: &[(&str, &str)]) -> RequestHead {
+    let mut head = RequestHead { method, target: target.into(), ..RequestHead::default() };
+    head.fields.push(b"Host", host.as_bytes());
+    for (name, value) in lines {
+        head.fields.push(name.as_bytes(), value.as_bytes());
+    }
+    head
+}
+
+#[test]
+fn a_handshake_costs_the_same_over_http2() {
+    let text = [
+        &configuration("limits = { ip = \"2/min\", tenant = \"100/min\" }"),
+        "[tenants.acme.personas.io]\nhosts = [\"io.acme.test\"]\nupstream = \"app\"\n\
+         app = \"socketio\"\n",
+    ]
+    .concat();
+    let bench = Bench::new(&text);
+    let target = "/socket.io/?EIO=4&transport=websocket";
+    let handshake = RequestHead {
+        version: Version::Http2,
+        authority: Some("io.acme.test".into()),
+        protocol: Some("websocket".into()),
+        ..head(Method::CONNECT, "io.acme.test", target, &[])
+    };
+    assert!(bench.ask(&handshake, None).is_ok());
+    assert!(bench.ask(&handshake, None).is_ok());
+    assert_eq!(bench.ask(&handshake, None).unwrap_err(), "rate_limited");
 }
