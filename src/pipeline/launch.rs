@@ -278,7 +278,9 @@ pub(super) fn end(visit: &Visit<'_>, held: &Session) -> Result<(), Rejection> {
     let until = held.remembered_until(now);
     visit.ambient.sessions.revoke(&visit.persona.tenant, held.id, until, now).map_err(|_| {
         Rejection::new(Code::CapacityExhausted, "the tenant's list of ended sessions is full")
-    })
+    })?;
+    visit.ambient.jars.forget(&visit.persona.tenant, held.id);
+    Ok(())
 }
 
 /// 303 to the document, below `prefix`; a form's parameters do not travel on in the query.

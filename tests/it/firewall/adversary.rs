@@ -376,3 +376,26 @@ fn a_handshake_costs_the_same_over_http2() {
     assert!(bench.ask(&handshake, None).is_ok());
     assert_eq!(bench.ask(&handshake, None).unwrap_err(), "rate_limited");
 }
+
+#[test]
+fn the_apps_cookies_end_with_the_session() {
+    let bench = Bench::new(&configuration(ROOM));
+    let frame = [("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "iframe")];
+    let host = "streamlit.acme.test";
+    let Ok(Action::SeeOther(below)) =
+        bench.ask(&head(Method::GET, host, "/?user_id=1", &frame), None)
+    else {
+        panic!("no launch")
+    };
+    let base = below.split("/?").next().unwrap();
+    let Ok(Action::Forward(page)) = bench.ask(&head(Method::GET, host, &below, &frame), None)
+    else {
+        panic!("no page")
+    };
+    page.dress.under.unwrap().keep(b"sid=1");
+    assert_eq!(bench.jars.sessions(), 1);
+    let json = [("Content-Type", "application/json"), ("Origin", "https://streamlit.acme.test")];
+    let config = head(Method::POST, host, &format!("{base}/.vestibule/config"), &json);
+    assert!(bench.ask(&config, Some(br#"{"user_id":"2"}"#)).is_ok());
+    assert_eq!(bench.jars.sessions(), 0);
+}
