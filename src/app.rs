@@ -16,6 +16,7 @@ use arc_swap::ArcSwap;
 
 use crate::config::snapshot::{AccessLog, Snapshot};
 use crate::edge::worker::{Shared, Worker};
+use crate::internal::{self, InternalServer};
 use crate::net::listener;
 use crate::pipeline::Scheme;
 use crate::telemetry::access_log::{self, LogWriter};
@@ -30,6 +31,7 @@ pub struct App {
     workers: Vec<JoinHandle<()>>,
     https: Vec<SocketAddr>,
     http: Vec<SocketAddr>,
+    internal: Option<InternalServer>,
     /// Writes what is queued when it is dropped, after the workers.
     _log: LogWriter,
 }
@@ -71,8 +73,10 @@ impl App {
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let tls = crate::tls::resolver::server_config(Arc::clone(&snapshot))
             .map_err(|error| StartError(format!("cannot set up TLS: {error}")))?;
+        let listen = snapshot.load().internal.listen;
         let shared = Arc::new(Shared::new(snapshot, tls, log));
-        let mut app = App { shared, workers: Vec::new(), https, http, _log: log_writer };
+        let internal = listen.map(|listen| internal(&shared, listen)).transpose()?;
+        let mut app = App { shared, workers: Vec::new(), https, http, internal, _log: log_writer };
         for (index, listeners) in sockets.into_iter().enumerate() {
             app.start_worker(index, listeners)?;
         }
@@ -114,6 +118,11 @@ impl App {
     /// The bound addresses of the plain listeners, ports resolved.
     pub fn http(&self) -> &[SocketAddr] {
         &self.http
+    }
+
+    /// The bound address of the listener for the apps.
+    pub fn internal(&self) -> Option<SocketAddr> {
+        self.internal.as_ref().map(InternalServer::address)
     }
 
     /// Client connections and tunnels that are open.
@@ -166,6 +175,12 @@ impl Drop for App {
     }
 }
 
+fn internal(shared: &Arc<Shared>, listen: SocketAddr) -> Result<InternalServer, StartError> {
+    let shared = Arc::clone(shared);
+    let keys = move |tenant: Option<&str>| internal::key_set(&shared.snapshot.load(), tenant);
+    internal::start(listen, keys).map_err(|error| refused(listen, &error))
+}
+
 /// Binds each address once a worker; port 0 becomes the same port for all.
 fn bind(
     addresses: &[SocketAddr],
@@ -174,16 +189,7 @@ fn bind(
 ) -> Result<Vec<SocketAddr>, StartError> {
     let mut bound = Vec::new();
     for &address in addresses {
-        let failed = |error: &io::Error| {
-            let hint = match error.kind() {
-                io::ErrorKind::AddrInUse => "; another process listens there",
-                io::ErrorKind::PermissionDenied => {
-                    "; ports below 1024 need CAP_NET_BIND_SERVICE or a higher port"
-                }
-                _ => "",
-            };
-            StartError(format!("cannot listen on {address}: {error}{hint}"))
-        };
+        let failed = |error: &io::Error| refused(address, error);
         if listener::is_taken(address) {
             return Err(failed(&io::ErrorKind::AddrInUse.into()));
         }
@@ -196,4 +202,15 @@ fn bind(
         bound.push(actual);
     }
     Ok(bound)
+}
+
+fn refused(address: SocketAddr, error: &io::Error) -> StartError {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => "; another process listens there",
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need CAP_NET_BIND_SERVICE or a higher port"
+        }
+        _ => "",
+    };
+    StartError(format!("cannot listen on {address}: {error}{hint}"))
 }

@@ -47,8 +47,8 @@ pub enum Place {
     /// In a frame of another site's page.
     Frame,
     Tab,
-    /// A script, an image, a stylesheet: what a page asks for.
-    Page,
+    /// A script of the chat's own page asks.
+    Fetch,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,7 +132,7 @@ impl Request {
                 add("Sec-Fetch-Dest", dest);
                 add("Sec-Fetch-Site", site);
             }
-            Place::Page => {
+            Place::Fetch => {
                 add("Accept", "*/*");
                 add("Sec-Fetch-Mode", "cors");
                 add("Sec-Fetch-Dest", "empty");

@@ -8,28 +8,30 @@
 //!    HTTP/1 through our own strict codec ([`http1`]) or HTTP/2 through the `h2` crate.
 //! 2. [`edge::handle`] takes each request through [`pipeline::admit`]: [`gate`] makes one canonical
 //!    host and path or refuses, [`route`] finds tenant, persona and device, [`apps`] knows what a
-//!    path means to the app behind it. The answer is data: forward this there, redirect, refuse.
+//!    path means to the app behind it, and [`policy`] decides who may pass and as whom: limits,
+//!    metadata, session, origin. The answer is data: forward this there, redirect, answer, refuse.
 //! 3. [`upstream::forward`] picks a server and a pooled connection, and [`upstream::exchange`]
 //!    moves request and response both ways at once. A WebSocket leaves it for a tunnel
-//!    ([`edge::tunnel`]), a small future of its own.
-//! 4. [`edge::headers`] dresses what comes back, with the framing policies of [`policy::csp`];
-//!    [`telemetry`] writes one line about it.
+//!    ([`edge::tunnel`]), a small future of its own, which ends with its session.
+//! 4. [`edge::headers`] dresses what comes back: framing policies ([`policy::csp`]), cookies, and
+//!    the bridge's script element ([`embed`]); [`telemetry`] writes one line about it.
 //!
 //! Around them: [`config`] turns a TOML file into an immutable [`config::snapshot::Snapshot`],
-//! [`reload`] swaps a new one in, [`app`] starts and stops the whole, [`internal`] answers the apps
-//! behind us, [`cli`] is what people type, [`demo`] shows it all on loopback.
+//! [`reload`] swaps a new one in, [`state`] keeps what outlives snapshots (limits, ended sessions,
+//! open streams, cookies kept for browsers that keep none), [`internal`] tells the apps the keys
+//! of assertions, [`app`] starts and stops the whole, [`cli`] is what people type, [`explain`]
+//! shows a decision without a request, [`demo`] shows it all on loopback.
 //!
-//! [`policy`] holds the stages that decide who may pass and as whom, with the state of limits in
-//! [`state`]. Of these the pipeline runs framing ([`policy::csp`]) and Streamlit's rules so far;
-//! launches, metadata, sessions, origins, assertions and limits are complete as pure functions and
-//! are not called yet.
+//! Not wired yet: signatures, tokens, injection and variables. A signed persona refuses every
+//! launch.
 //!
 //! # Threads
 //!
 //! Each worker is one thread with one current-thread runtime, its own `SO_REUSEPORT` listeners and
-//! its own upstream connections. Workers share the snapshot, the connection count and the order to
-//! stop, nothing else. Reloading, writing the access log and the internal listener have a thread
-//! each; a worker waits for none of them.
+//! its own upstream connections and kept assertions. Workers share the snapshot, the connection
+//! count, the order to stop, and [`state`], whose locks are a tenant's own and held for one
+//! look-up. Reloading, writing the access log and the internal listener have a thread each; a
+//! worker waits for none of them.
 //!
 //! # Memory
 //!

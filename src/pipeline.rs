@@ -24,6 +24,7 @@ use std::sync::Arc;
 use crate::config::snapshot::{HttpMode, Snapshot};
 use crate::gate::target::{self, Address};
 use crate::http1::head::RequestHead;
+use crate::policy::origin::Headers;
 use crate::policy::session::prefix::{self, Prefixed};
 use crate::rejection::{Code, Rejection};
 use crate::route::{Match, Target};
@@ -188,6 +189,7 @@ fn decide(
         below: place.below(address),
         prefixed: place.prefixed,
         websocket,
+        headers: &Headers::read(&head.fields),
         ambient,
     };
     visit.decide(fields)

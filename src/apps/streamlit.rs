@@ -118,6 +118,16 @@ pub fn is_closed(path: &str) -> bool {
     is(before, &["st-metrics", "script-health-check"])
 }
 
+/// Fields that an app of 1.36 to 1.39 believes about its user (`st.experimental_user`), whoever sent
+/// them: a client's do not pass, in any spelling.
+pub fn is_trusted(name: &[u8]) -> bool {
+    const NAME: &[u8] = b"x-streamlit-user";
+    let same = |(byte, expected): (&u8, &u8)| {
+        byte.eq_ignore_ascii_case(expected) || *expected == b'-' && !byte.is_ascii_alphanumeric()
+    };
+    name.len() == NAME.len() && name.iter().zip(NAME).all(same)
+}
+
 /// The path as a log may show it: who knows an upload's session id may upload to it.
 pub fn printable(path: &str) -> Cow<'_, str> {
     let Some(at) = path.find(UPLOADS).map(|at| at + UPLOADS.len()) else {

@@ -4,6 +4,7 @@
 //! configuration or the server failed, 2 the command line was wrong (clap's own).
 
 mod check;
+mod explain;
 mod run;
 
 use std::path::PathBuf;
@@ -36,6 +37,8 @@ enum Command {
     Run(ConfigFile),
     /// Report every problem of a configuration, with its place and its remedy
     Check(ConfigFile),
+    /// Say what would become of a request, stage by stage, without sending it
+    Explain(explain::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -53,5 +56,6 @@ pub fn main() -> ExitCode {
         }
         Command::Run(file) => run::run(&file.config),
         Command::Check(file) => check::check(&file.config),
+        Command::Explain(arguments) => explain::run(arguments),
     }
 }

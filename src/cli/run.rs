@@ -64,6 +64,9 @@ fn serve(file: &Path, loaded: Loaded) -> Result<(), Failure> {
     for address in app.http() {
         eprintln!("vestibule: listening on http://{address}");
     }
+    if let Some(address) = app.internal() {
+        eprintln!("vestibule: listening for the apps on http://{address}");
+    }
     let install = Box::new(app.installer());
     let reloader = Reloader::new(file.into(), &app.snapshot(), sources, install);
     let watcher = Watcher::spawn(reloader, INTERVAL, |outcome| eprintln!("vestibule: {outcome}"))

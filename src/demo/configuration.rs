@@ -16,6 +16,8 @@ pub struct Values {
     pub chat_key: String,
     pub app_cert: String,
     pub app_key: String,
+    /// A file with the secret that signs sessions.
+    pub session_secret: String,
     /// A file for the access log.
     pub access_log: String,
 }
@@ -33,6 +35,7 @@ pub fn configuration(values: &Values) -> String {
         ("{{chat_key}}", &values.chat_key),
         ("{{app_cert}}", &values.app_cert),
         ("{{app_key}}", &values.app_key),
+        ("{{session_secret}}", &format!("file:{}", values.session_secret)),
         ("{{access_log}}", &values.access_log),
     ] {
         text = text.replace(name, &quoted(value));
@@ -60,6 +63,7 @@ mod tests {
             chat_key: odd("chat.key"),
             app_cert: odd("app.pem"),
             app_key: odd("app.key"),
+            session_secret: odd("session.key"),
             access_log: odd("access.log"),
         });
         text.parse().unwrap()
@@ -73,6 +77,8 @@ mod tests {
         let certificates = table["tls"]["certificates"].as_array().unwrap();
         assert_eq!(certificates[1]["key"].as_str(), Some("/a \"b\"/c\\d/app.key"));
         assert_eq!(table["server"]["https"].as_array().unwrap().len(), 2);
+        let secrets = table["server"]["session_secrets"].as_array().unwrap();
+        assert_eq!(secrets[0].as_str(), Some("file:/a \"b\"/c\\d/session.key"));
     }
 
     #[test]
@@ -89,6 +95,7 @@ mod tests {
             assert_eq!(required, persona.requires_user_id());
             let generated = table["allow_generated_id"].as_bool();
             assert_eq!(generated, Some(persona.allows_generated_id()));
+            assert_eq!(table["bridge"].as_bool(), Some(true));
         }
         assert_eq!(tenant["sites"]["app"]["hosts"].as_array().unwrap()[0].as_str(), Some(APP_HOST));
     }

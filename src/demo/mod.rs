@@ -9,6 +9,7 @@ mod backend;
 mod check;
 mod configuration;
 mod persona;
+mod secret;
 mod trust;
 
 use std::fmt;
@@ -112,7 +113,8 @@ impl Demo {
         let app = store.leaf("app", &[APP_HOST, "localhost", "127.0.0.1", "::1"])?;
         let command = trust::command(store.ca().name(), &text_of(&store.ca_file())?);
         let backend = Backend::start(Trust { command }).map_err(DemoError::Backend)?;
-        let text = render(directory, &listeners, port, &chat, &app, backend.address())?;
+        let secret = secret::kept(directory)?;
+        let text = render(directory, &listeners, port, &chat, &app, &secret, backend.address())?;
         let app = start_app(&text, directory)?;
         Ok(Self { store, port, app, backend })
     }
@@ -129,6 +131,7 @@ fn render(
     port: u16,
     chat: &LeafFiles,
     app: &LeafFiles,
+    secret: &Path,
     backend: SocketAddr,
 ) -> Result<String, DemoError> {
     Ok(configuration(&Values {
@@ -139,6 +142,7 @@ fn render(
         chat_key: text_of(&chat.key)?,
         app_cert: text_of(&app.cert)?,
         app_key: text_of(&app.key)?,
+        session_secret: text_of(secret)?,
         access_log: text_of(&directory.join("access.log"))?,
     }))
 }

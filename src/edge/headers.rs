@@ -128,6 +128,7 @@ fn is_replaced(field: &Field<'_>, request: &Outbound<'_>) -> bool {
         Known::AcceptEncoding | Known::Range | Known::Other => {
             forward.dress.bridge && embed::asks_for_less(field.name)
                 || request.xsrf.is_some() && field.name.eq_ignore_ascii_case(XSRF)
+                || forward.dress.frames_streamlit() && streamlit::is_trusted(field.name)
         }
         _ => false,
     }

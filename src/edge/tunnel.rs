@@ -4,6 +4,9 @@
 //! scratch buffer, because a read is always followed by its write before anything else happens. Only what
 //! the other side did not take is kept. Each direction closes on its own (half-close). There is no
 //! timeout: an open stream is never cut for being silent; dead peers are found by TCP keep-alive.
+//!
+//! A tunnel of a session follows where frames end, and is closed in WebSocket's words when the session
+//! has ended ([`super::ending`]). One without a session looks at no byte.
 
 use std::future::Future;
 use std::io;
@@ -12,8 +15,11 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::ending::{Ending, Half, Moved, Watch};
+use super::frames::Frames;
 use crate::http1::scratch;
 use crate::net::io::Io;
+use crate::state::sessions::{Ended, StreamGuard};
 use crate::telemetry::access_log::StreamLog;
 
 /// Reads of one direction before the other has its turn.
@@ -26,7 +32,21 @@ struct Flow {
     left: Box<[u8]>,
     left_at: usize,
     state: State,
-    moved: u64,
+}
+
+/// What is noted of the bytes that the other side has taken.
+struct Track<'t> {
+    moved: &'t mut u64,
+    frames: Option<&'t mut Frames>,
+}
+
+impl Track<'_> {
+    fn pass(&mut self, data: &[u8]) {
+        *self.moved += data.len() as u64;
+        if let Some(frames) = &mut self.frames {
+            frames.pass(data);
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,13 +62,19 @@ enum State {
 impl Flow {
     fn new(first: Vec<u8>) -> Self {
         let state = if first.is_empty() { State::Open } else { State::Unflushed };
-        Self { left: first.into_boxed_slice(), left_at: 0, state, moved: 0 }
+        Self { left: first.into_boxed_slice(), left_at: 0, state }
     }
 
     /// Moves what can be moved; ready at the end of this direction.
-    fn poll(&mut self, from: &mut Io, to: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll(
+        &mut self,
+        from: &mut Io,
+        to: &mut Io,
+        mut track: Track<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         for _ in 0..TURNS {
-            self.poll_left(to, cx)?;
+            self.poll_left(to, &mut track, cx)?;
             if self.left_at < self.left.len() {
                 return Poll::Pending;
             }
@@ -61,7 +87,7 @@ impl Flow {
                 }
                 State::Open | State::Unflushed => {}
             }
-            if self.poll_move(from, to, cx)?.is_pending() {
+            if self.poll_move(from, to, &mut track, cx)?.is_pending() {
                 if self.state == State::Unflushed {
                     ready!(Pin::new(&mut *to).poll_flush(cx))?;
                     self.state = State::Open;
@@ -74,14 +100,19 @@ impl Flow {
         Poll::Pending
     }
 
-    fn poll_left(&mut self, to: &mut Io, cx: &mut Context<'_>) -> io::Result<()> {
+    fn poll_left(
+        &mut self,
+        to: &mut Io,
+        track: &mut Track<'_>,
+        cx: &mut Context<'_>,
+    ) -> io::Result<()> {
         while self.left_at < self.left.len() {
             match Pin::new(&mut *to).poll_write(cx, &self.left[self.left_at..])? {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(count) => {
+                    track.pass(&self.left[self.left_at..self.left_at + count]);
                     self.left_at += count;
-                    self.moved += count as u64;
                     if self.state == State::Open {
                         self.state = State::Unflushed;
                     }
@@ -100,6 +131,7 @@ impl Flow {
         &mut self,
         from: &mut Io,
         to: &mut Io,
+        track: &mut Track<'_>,
         cx: &mut Context<'_>,
     ) -> io::Result<Poll<()>> {
         scratch::with(|scratch| {
@@ -117,7 +149,7 @@ impl Flow {
                     Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                     Poll::Ready(count) => {
                         self.state = State::Unflushed;
-                        self.moved += count as u64;
+                        track.pass(&data[..count]);
                         data = &data[count..];
                     }
                     Poll::Pending => {
@@ -130,40 +162,80 @@ impl Flow {
             Ok(Poll::Ready(()))
         })
     }
+
+    /// What is left of it for [`Ending`].
+    fn into_half(self, frames: Frames) -> Half {
+        let is_open = matches!(self.state, State::Open | State::Unflushed);
+        Half { frames, left: self.left[self.left_at..].to_vec(), is_open }
+    }
 }
 
 /// A WebSocket between two HTTP/1 connections.
-#[derive(Debug)]
-pub struct Tunnel {
+pub struct Tunnel(Stage);
+
+enum Stage {
+    Open(Pair),
+    Closing(Pin<Box<dyn Future<Output = ()> + Send>>),
+    Closed,
+}
+
+struct Pair {
     client: Io,
     upstream: Io,
     up: Flow,
     down: Flow,
-    log: Option<Box<StreamLog>>,
+    moved: Moved,
+    watch: Option<Box<Watch>>,
 }
 
 impl Tunnel {
-    /// Each side with what was already read from it.
+    /// Each side with what was already read from it. `guard`: of the session, if there is one.
     pub fn new(
         client: (Io, Vec<u8>),
         upstream: (Io, Vec<u8>),
+        guard: Option<StreamGuard>,
         log: Option<Box<StreamLog>>,
-        _guard: Option<crate::state::sessions::StreamGuard>,
     ) -> Self {
-        Self {
+        Self(Stage::Open(Pair {
             client: client.0,
             upstream: upstream.0,
             up: Flow::new(client.1),
             down: Flow::new(upstream.1),
-            log,
-        }
+            moved: Moved::new(log),
+            watch: guard.map(Watch::new),
+        }))
     }
 }
 
-impl Drop for Tunnel {
-    fn drop(&mut self) {
-        if let Some(log) = self.log.take() {
-            log.end(self.up.moved, self.down.moved);
+impl Pair {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { client, upstream, up, down, moved, watch } = self;
+        let (up_frames, down_frames) =
+            watch.as_deref_mut().map(|watch| (&mut watch.up, &mut watch.down)).unzip();
+        let track = Track { moved: &mut moved.up, frames: up_frames };
+        let up = up.poll(client, upstream, track, cx);
+        let track = Track { moved: &mut moved.down, frames: down_frames };
+        let down = down.poll(upstream, client, track, cx);
+        match (up, down) {
+            (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => Poll::Ready(()),
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
+    }
+
+    fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Ended> {
+        self.watch.as_ref().map_or(Poll::Pending, |watch| watch.guard.poll_ended(cx))
+    }
+
+    fn into_ending(self, why: Ended) -> Ending<Io> {
+        let frames = self.watch.map(|watch| (watch.up, watch.down)).unwrap_or_default();
+        Ending {
+            client: self.client,
+            upstream: self.upstream,
+            up: self.up.into_half(frames.0),
+            down: self.down.into_half(frames.1),
+            moved: self.moved,
+            why,
         }
     }
 }
@@ -172,13 +244,19 @@ impl Future for Tunnel {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.get_mut();
-        let up = this.up.poll(&mut this.client, &mut this.upstream, cx);
-        let down = this.down.poll(&mut this.upstream, &mut this.client, cx);
-        match (up, down) {
-            (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => Poll::Ready(()),
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(()),
-            _ => Poll::Pending,
+        let stage = &mut self.get_mut().0;
+        if let Stage::Open(pair) = stage {
+            let Poll::Ready(why) = pair.poll_ended(cx) else { return pair.poll(cx) };
+            if let Stage::Open(pair) = std::mem::replace(stage, Stage::Closed) {
+                *stage = Stage::Closing(Box::pin(pair.into_ending(why).run()));
+            }
+        }
+        match stage {
+            Stage::Closing(ending) => ending.as_mut().poll(cx),
+            Stage::Open(_) | Stage::Closed => Poll::Ready(()),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

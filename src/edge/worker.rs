@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -42,6 +42,8 @@ pub struct Shared {
     pub jars: Arc<Jars>,
     /// Where the monotonic clock of limits begins.
     epoch: Instant,
+    /// The minute since then in which memory was last given back.
+    tidied: AtomicU64,
     connections: AtomicUsize,
     /// As many connections as the process has descriptors for, two each.
     most_connections: usize,
@@ -65,6 +67,7 @@ impl Shared {
             sessions: Sessions::default(),
             jars: Arc::default(),
             epoch: Instant::now(),
+            tidied: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
             most_connections: affordable_connections(),
             room: Notify::new(),
@@ -102,8 +105,12 @@ impl Shared {
         Moment::since_epoch(self.epoch.elapsed())
     }
 
-    /// Gives memory back that limits, sessions and cookies no longer need.
-    pub fn tidy(&self) {
+    /// Gives memory back that limits, sessions and cookies no longer need, once in a while.
+    fn tidy(&self) {
+        let minute = self.epoch.elapsed().as_secs() / 60;
+        if self.tidied.swap(minute, Ordering::Relaxed) == minute {
+            return;
+        }
         let now = UnixSeconds::from(SystemTime::now());
         self.limiter.tidy(self.moment());
         self.sessions.tidy(now);
@@ -170,6 +177,11 @@ impl Worker {
         self.assertions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn sweep(&self) {
+        self.fleet.pool.sweep();
+        self.shared.tidy();
+    }
+
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
@@ -215,7 +227,7 @@ impl Worker {
             loop {
                 tokio::select! {
                     () = &mut stop => return,
-                    _ = sweep.tick() => worker.fleet.pool.sweep(),
+                    _ = sweep.tick() => worker.sweep(),
                 }
             }
         });

@@ -70,6 +70,13 @@
     post({ type: 'chat-embed-error', code, title }, origin);
   };
 
+  // What is posted: ours and nothing else.
+  const body = (value) => JSON.stringify(NAMES.reduce((own, name) => {
+    const given = value(name);
+    if (given !== undefined && given !== null) own[name] = typeof given === 'bigint' ? String(given) : given;
+    return own;
+  }, {}));
+
   // A navigation may end this document before the answer: its successor asks again.
   const remember = (config) => {
     try { sessionStorage.setItem(key, JSON.stringify(config)); } catch { /* then not */ }
@@ -78,38 +85,43 @@
     try { sessionStorage.removeItem(key); } catch { /* nothing was kept */ }
   };
   const recall = () => {
+    const here = new URLSearchParams(location.search);
+    const user = here.get('user_id');
     try {
       const config = JSON.parse(sessionStorage.getItem(key));
       if (!config) return null;
-      const here = new URLSearchParams(location.search).get('user_id');
-      const same = here === null || here === String(JSON.parse(config.body).user_id);
+      const same = user === null || user === String(JSON.parse(config.body).user_id);
       if (same && Math.abs(Date.now() - config.at) < FRESH) return config;
       forget();
-    } catch { /* not ours */ }
+    } catch {
+      // Nothing can be kept here. Where the URL brought a user, an answer may be owed, so one is
+      // given; whether it was asked for, only the page knows.
+      if (user !== null) return { body: body((name) => here.get(name)), origin: '*', quiet: true };
+    }
     return null;
   };
 
   // This document below another prefix. The session says who is asking now, the URL no longer does;
   // the direction of text stays in it, because apps read it there.
-  const here = (below, body) => {
+  const below = (prefixed, said) => {
     const url = new URL(location.href);
-    url.pathname = below + url.pathname.slice(prefix ? prefix[0].length : 0);
+    url.pathname = prefixed + url.pathname.slice(prefix ? prefix[0].length : 0);
     for (const name of NAMES) {
       if (url.searchParams.has(name)) url.searchParams.delete(name);
     }
-    const { direction } = JSON.parse(body);
+    const { direction } = JSON.parse(said);
     if (typeof direction === 'string') url.searchParams.set('direction', direction);
     return url.href;
   };
 
-  const send = async (body) => {
+  const send = async (config) => {
     const abort = new AbortController();
     const timer = setTimeout(() => abort.abort(), PATIENCE);
     try {
       const response = await fetch(api, {
         method: 'POST',
         headers: { 'Content-Type': 'application/json' },
-        body,
+        body: config.body,
         credentials: 'same-origin',
         cache: 'no-store',
         redirect: 'error',
@@ -120,7 +132,7 @@
       let said = null;
       try { said = JSON.parse(text); } catch { /* not from us */ }
       if (response.ok && said && said.state === 'complete') {
-        return { location: typeof said.prefix === 'string' ? here(said.prefix, body) : '' };
+        return { location: typeof said.prefix === 'string' ? below(said.prefix, config.body) : '' };
       }
       if (!response.ok && said && said.code) return { code: said.code, title: said.title || '' };
       return { code: 'answer_invalid', title: 'The chat gave an unexpected answer (' + response.status + ').' };
@@ -142,7 +154,7 @@
     if (answer.code === 'network_error' && leaving) return;
     forget();
     if (answer.code) {
-      refuse(answer.code, answer.title, config.origin);
+      if (!config.quiet) refuse(answer.code, answer.title, config.origin);
       return;
     }
     post({ type: 'chat-embed-ack' }, config.origin);
@@ -159,20 +171,11 @@
     while (next) {
       const current = next;
       next = null;
-      const answer = await send(current.body);
-      if (answer.location) target = answer.location;
+      const answer = await send(current);
+      if (answer.location && !current.quiet) target = answer.location;
       if (!next) settle(current, answer);
     }
     running = false;
-  };
-
-  const payload = (data) => {
-    const own = {};
-    for (const name of NAMES) {
-      const value = data.payload[name];
-      if (value !== undefined) own[name] = typeof value === 'bigint' ? String(value) : value;
-    }
-    return JSON.stringify(own);
   };
 
   window.addEventListener('message', (event) => {
@@ -184,14 +187,14 @@
       return;
     }
     heard = true;
-    let body;
+    let config;
     try {
-      body = payload(data);
+      config = { body: body((name) => data.payload[name]), origin, at: Date.now() };
     } catch {
       refuse('parameter_invalid', 'The configuration has no payload that JSON can hold.', origin);
       return;
     }
-    take({ body, origin, at: Date.now() });
+    take(config);
   });
 
   window.addEventListener('beforeunload', () => {
@@ -201,8 +204,9 @@
       // It was a download, or somebody stayed after all.
       leaving = false;
       const pending = recall();
-      if (pending && !running) take(pending);
-      else if (target && !running) move();
+      if (running) return;
+      if (target) move();
+      else if (pending && !pending.quiet) take(pending);
     }, DEPARTURE);
   });
   window.addEventListener('pagehide', () => {

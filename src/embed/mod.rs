@@ -27,6 +27,8 @@
 //!   session: the frame acknowledges and loads the chat anew by itself.
 //! - Changing the frame's `src` at the same time is fine: the script then leaves navigation to the
 //!   page, and the next document acknowledges, up to ten seconds later, what this one could not.
+//!   Where the browser refuses storage, a document with a `user_id` in its URL acknowledges without
+//!   being asked, since it cannot know whether the one before it was.
 //!
 //! # For whoever writes the app
 //!

@@ -16,7 +16,7 @@
 use std::borrow::Cow;
 
 use super::outcome::{Action, Answer, AnswerField, Framing};
-use super::visit::{Visit, launch_facts};
+use super::visit::{FromAllowed, Passed, Visit, launch_facts};
 use super::with_query;
 use crate::apps::streamlit::Endpoint;
 use crate::config::snapshot::AppKind;
@@ -24,7 +24,7 @@ use crate::http1::fields::Known;
 use crate::http1::head::RequestHead;
 use crate::policy::identity::{Behind, Identity, State, may_open, needs_session};
 use crate::policy::launch::{Kind, Launch, classify};
-use crate::policy::limits::AddressPassed;
+use crate::policy::limits::{AddressPassed, Charge, Part, counts};
 use crate::policy::metadata::{self, Metadata, Parameters, Voucher};
 use crate::policy::origin::{self, Credential};
 use crate::policy::query::raw_pairs;
@@ -51,36 +51,49 @@ fn is_urlencoded(content_type: &[u8]) -> bool {
 pub(super) fn decide(
     visit: &Visit<'_>,
     kind: Kind,
-    passed: AddressPassed,
     fields: &mut Vec<AnswerField>,
 ) -> Result<Action, Rejection> {
     let is_form = kind == Kind::Launch(Launch::Post);
+    let held = visit.session();
+    let part = part(visit, &held, is_form);
+    let passed = visit.address_limit(counts(kind, part))?;
     let parameters = parameters(visit, is_form)?;
     let is_bare = parameters.is_bare();
     let metadata = metadata::decide(&visit.persona.metadata, parameters, Voucher::Browser)?;
     visit.ambient.note("metadata", || metadata.to_string());
-    let held = match visit.session() {
+    let held = match held {
         Ok(session) => Some(session),
         Err(refusal) if refusal.code == Code::FrameOnly => return Err(refusal),
-        // Whoever reloads a page below a token that has ended starts where it began.
-        Err(_) if visit.prefixed.is_some() && !is_form => {
-            visit.uncharged(passed);
-            return Ok(see_other(visit, fields, "", false));
-        }
+        Err(_) if leads_back(visit, is_form) => return Ok(see_other(visit, fields, "", false)),
         Err(_) => None,
     };
     visit.note_session(held.as_ref());
-    visit.origin(origin::Kind::Launch, Credential::None)?;
-    let step = Step { visit, metadata, is_form };
+    let from = visit.origin(origin::Kind::Launch, Credential::None)?;
+    let step = Step { visit, metadata, is_form, part };
     match step.succession(held.as_ref(), is_bare) {
         (Succession::Continue { reissue }, Some(session)) => {
-            step.go_on(session, reissue, passed, fields)
+            step.go_on(session, reissue, (passed, from), fields)
         }
-        (Succession::Start { ends }, held) => step.start(ends, held, passed, fields),
+        (Succession::Start { ends }, held) => step.start(ends, held, (passed, from), fields),
         (Succession::Continue { .. }, None) => {
             Err(Rejection::new(Code::Internal, "nothing cannot be continued"))
         }
     }
+}
+
+/// Whether this is a launch of its own, as far as its session tells: on its way through our
+/// redirects it was charged already, and must not be stopped by the limit that it used up itself.
+fn part(visit: &Visit<'_>, held: &Result<Session, Rejection>, is_form: bool) -> Part {
+    match held {
+        Ok(session) if session.is_launching(visit.ambient.now) => Part::Continuation,
+        Err(_) if leads_back(visit, is_form) => Part::Continuation,
+        _ => Part::First,
+    }
+}
+
+/// Whoever reloads a page below a token that has ended starts where it began.
+fn leads_back(visit: &Visit<'_>, is_form: bool) -> bool {
+    visit.prefixed.is_some() && !is_form
 }
 
 /// Query and form together; a name in both is a repetition.
@@ -102,6 +115,7 @@ struct Step<'a, 'v> {
     visit: &'a Visit<'v>,
     metadata: Metadata<'v>,
     is_form: bool,
+    part: Part,
 }
 
 impl Step<'_, '_> {
@@ -110,7 +124,7 @@ impl Step<'_, '_> {
         if is_bare && self.visit.prefixed.is_some() && held.is_some() {
             return (Succession::Continue { reissue: false }, held.cloned());
         }
-        let site = self.visit.head.fields.get(Known::SecFetchSite);
+        let site = self.visit.headers.site;
         let arrival = Arrival {
             device: self.visit.owner.device().map(|slug| &**slug),
             proof: None,
@@ -125,18 +139,20 @@ impl Step<'_, '_> {
         &self,
         session: Session,
         reissue: bool,
-        passed: AddressPassed,
+        (passed, from): (AddressPassed, FromAllowed),
         fields: &mut Vec<AnswerField>,
     ) -> Result<Action, Rejection> {
         let visit = self.visit;
         let now = visit.ambient.now;
-        if session.is_launching(now) {
-            visit.uncharged(passed);
-        } else {
-            visit.tenant_limits(passed, fields)?;
-        }
+        let passed = visit.tenant_limits(passed, from, fields)?;
         if visit.prefixed.is_some() {
-            if visit.session_by_cookie().is_ok_and(|cookie| cookie.id == session.id) {
+            if visit.keeps_cookies() {
+                // Another launch may have set it meanwhile: this page is for this session.
+                let is_ours = visit.session_by_cookie().is_ok_and(|own| own.id == session.id);
+                if !is_ours {
+                    let session = session.reissued(now, Purpose::Cookie.lifetime());
+                    visit.set_cookie(&session, fields)?;
+                }
                 return Ok(see_other(visit, fields, "", self.is_form));
             }
             if visit.persona.app != AppKind::Streamlit {
@@ -148,7 +164,7 @@ impl Step<'_, '_> {
                 return Ok(see_other(visit, fields, &prefix, true));
             }
             fields.push(("Referrer-Policy", "same-origin".to_owned()));
-            return self.document(session);
+            return self.document(passed, session);
         }
         let lifetime = Purpose::Cookie.lifetime();
         let renewed = session.renewal(now, lifetime);
@@ -164,18 +180,23 @@ impl Step<'_, '_> {
         if self.is_form {
             return Ok(see_other(visit, fields, "", true));
         }
-        self.document(session)
+        self.document(passed, session)
     }
 
     fn start(
         &self,
         ends: Option<SessionId>,
         held: Option<Session>,
-        passed: AddressPassed,
+        (passed, from): (AddressPassed, FromAllowed),
         fields: &mut Vec<AnswerField>,
     ) -> Result<Action, Rejection> {
         let visit = self.visit;
-        visit.tenant_limits(passed, fields)?;
+        let passed = match self.part {
+            Part::First => passed,
+            // What looked like part of another launch is one of its own.
+            Part::Continuation => visit.address_limit(Charge::One)?,
+        };
+        let passed = visit.tenant_limits(passed, from, fields)?;
         if let (Some(_), Some(held)) = (ends, &held) {
             end(visit, held)?;
         }
@@ -187,7 +208,7 @@ impl Step<'_, '_> {
         let probes = self.must_probe(&session);
         if !(probes || self.is_form || visit.prefixed.is_some()) {
             visit.set_cookie(&session, fields)?;
-            return self.document(session);
+            return self.document(passed, session);
         }
         session.stage = Stage::Launching;
         visit.set_cookie(&session, fields)?;
@@ -204,17 +225,17 @@ impl Step<'_, '_> {
             State::Awaiting => !policy.bridge,
             State::Complete => session.identity.user_id.is_some() || needs_session(policy),
         };
-        let is_tab = visit.head.fields.all(Known::SecFetchDest).any(|dest| dest == b"document");
-        needs && !is_tab && !visit.keeps_cookies()
+        needs && !visit.headers.is_document && !visit.keeps_cookies()
     }
 
-    fn document(&self, session: Session) -> Result<Action, Rejection> {
+    fn document(&self, passed: Passed, session: Session) -> Result<Action, Rejection> {
         let visit = self.visit;
         let policy = &visit.persona.metadata;
         if may_open(policy, session.identity.state, Behind::Asset).is_err() {
             return Ok(Action::Answer(Answer::Waiting(visit.owner.clone())));
         }
-        Ok(visit.forward(Some(session), Framing::Document, Endpoint::Page, Behind::Asset))
+        let opens = (Endpoint::Page, Behind::Asset);
+        Ok(visit.forward(passed, Some(session), Framing::Document, opens))
     }
 }
 

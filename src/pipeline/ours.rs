@@ -57,19 +57,23 @@ fn configure(visit: &Visit<'_>, fields: &mut Vec<AnswerField>) -> Result<Action,
     if !head.fields.get(Known::ContentType).is_some_and(is_json) {
         return Err(Rejection::new(Code::MediaTypeUnsupported, "the bridge speaks JSON"));
     }
-    let passed = visit.address_limit(Charge::One)?;
+    let held = visit.session();
+    // The document that waits for this was charged.
+    let is_awaited = held.as_ref().is_ok_and(|session| session.identity.state == State::Awaiting);
+    let charge = if is_awaited { Charge::Nothing } else { Charge::One };
+    let passed = visit.address_limit(charge)?;
     let parameters = embed::config::parse(visit.ambient.body.unwrap_or_default())?;
     let is_bare = parameters.is_bare();
     let metadata = metadata::decide(&visit.persona.metadata, parameters, Voucher::Browser)?;
     if *metadata.user_id() == UserId::Awaiting {
         return Err(Rejection::new(Code::UserIdMissing, "the bridge was told no user_id"));
     }
-    let held = match visit.session() {
+    let held = match held {
         Err(refusal) if visit.prefixed.is_some() => return Err(refusal),
         session => session.ok(),
     };
     let credential = if held.is_some() { Credential::Cookie } else { Credential::None };
-    visit.origin(origin::Kind::Request, credential)?;
+    let from = visit.origin(origin::Kind::Request, credential)?;
     let device = visit.owner.device().map(|slug| &**slug);
     let now = visit.ambient.now;
     let arrival = Arrival { device, proof: None, is_bare, by_itself: true, now };
@@ -77,7 +81,7 @@ fn configure(visit: &Visit<'_>, fields: &mut Vec<AnswerField>) -> Result<Action,
     if let Succession::Continue { reissue } = succession(held.as_ref(), &metadata, &arrival)
         && let Some(held) = held
     {
-        visit.uncharged(passed);
+        visit.take_back(passed);
         if reissue && visit.prefixed.is_none() {
             let mut session = held.reissued(now, Purpose::Cookie.lifetime());
             session.identity.direction = metadata.direction().or(session.identity.direction);
@@ -85,12 +89,7 @@ fn configure(visit: &Visit<'_>, fields: &mut Vec<AnswerField>) -> Result<Action,
         }
         return Ok(Action::Answer(Answer::Configured(Configured::Already)));
     }
-    if held.as_ref().is_some_and(|held| held.identity.state == State::Awaiting) {
-        // The document that asked for it was charged.
-        visit.uncharged(passed);
-    } else {
-        visit.tenant_limits(passed, fields)?;
-    }
+    let _ = visit.tenant_limits(passed, from, fields)?;
     if let Some(held) = &held {
         end(visit, held)?;
     }

@@ -44,8 +44,19 @@ pub(super) struct Visit<'a> {
     pub below: &'a str,
     pub prefixed: Option<Prefixed<'a>>,
     pub websocket: Option<Handshake>,
+    /// What a browser says about where the request comes from.
+    pub headers: &'a Headers<'a>,
     pub ambient: &'a Ambient<'a>,
 }
+
+/// Witness: the request may come from where it says it does.
+#[must_use = "the tenant's limits have not been asked yet"]
+pub(super) struct FromAllowed(());
+
+/// Witness: the address's limit, the origin and the tenant's limits let the request pass, in this
+/// order. Nothing is forwarded without it.
+#[must_use = "it allows a request to be forwarded"]
+pub(super) struct Passed(());
 
 /// For how long a session that took another's place must not resume its pages: Streamlit keeps a
 /// session whose stream has ended for two minutes.
@@ -54,7 +65,7 @@ const RESUMABLE: u64 = 150;
 impl Visit<'_> {
     pub fn decide(&self, fields: &mut Vec<AnswerField>) -> Result<Action, Rejection> {
         if self.prefixed.is_none() && self.path.starts_with("/.v/") {
-            return Err(Rejection::new(Code::SessionInvalid, "what follows /.v/ is no token"));
+            return Err(Rejection::new(Code::NotFound, "what follows /.v/ is no token"));
         }
         if let Some(answer) = ours::answer(self, fields) {
             return answer;
@@ -68,10 +79,10 @@ impl Visit<'_> {
         if self.cors(kind, fields)? {
             return Ok(Action::Answer(Answer::Preflight));
         }
-        let passed = self.address_limit(counts(kind, Part::First))?;
         match kind {
-            Kind::Launch(Launch::Get | Launch::Post) => launch::decide(self, kind, passed, fields),
+            Kind::Launch(Launch::Get | Launch::Post) => launch::decide(self, kind, fields),
             Kind::Launch(Launch::Handshake) | Kind::Message | Kind::Other => {
+                let passed = self.address_limit(counts(kind, Part::First))?;
                 self.request(endpoint, passed, fields)
             }
         }
@@ -121,8 +132,8 @@ impl Visit<'_> {
         let state = session.as_ref().map_or(State::Complete, |session| session.identity.state);
         identity::may_open(policy, state, behind)?;
         let credential = if session.is_some() { Credential::Cookie } else { Credential::None };
-        self.origin(origin_kind(self.websocket), credential)?;
-        self.tenant_limits(passed, fields)?;
+        let from = self.origin(origin_kind(self.websocket), credential)?;
+        let passed = self.tenant_limits(passed, from, fields)?;
         if let Some(session) = session.as_ref().filter(|_| self.prefixed.is_none()) {
             let lifetime = Purpose::Cookie.lifetime();
             if let Some(renewed) = session.renewal(self.ambient.now, lifetime) {
@@ -133,7 +144,7 @@ impl Visit<'_> {
             Endpoint::Page => Framing::Document,
             _ => Framing::Html,
         };
-        Ok(self.forward(session, framing, endpoint, behind))
+        Ok(self.forward(passed, session, framing, (endpoint, behind)))
     }
 
     /// What it opens of the app.
@@ -150,8 +161,7 @@ impl Visit<'_> {
     /// The session that the request shows: in its path, or in its cookie.
     pub fn session(&self) -> Result<Session, Rejection> {
         let Some(prefixed) = self.prefixed else { return self.session_by_cookie() };
-        let is_document = |dest: &[u8]| dest == b"document";
-        if self.head.fields.all(Known::SecFetchDest).any(is_document) {
+        if self.headers.is_document {
             return Err(Rejection::new(Code::FrameOnly, "a session's path was opened in a tab"));
         }
         let now = self.ambient.now;
@@ -213,44 +223,53 @@ impl Visit<'_> {
     pub fn tenant_limits(
         &self,
         passed: AddressPassed,
+        _: FromAllowed,
         fields: &mut Vec<AnswerField>,
-    ) -> Result<(), Rejection> {
+    ) -> Result<Passed, Rejection> {
         let proof = if self.persona.metadata.signed { Proof::Signed } else { Proof::Unsigned };
         let launcher = (&*self.persona.name, proof);
         let charged = limits::launch(passed, &self.persona.rules, launcher, self.ambient.moment)
             .map_err(Rejection::limited)?;
-        if let Some(standing) = charged.fields() {
-            self.ambient.note("limits", || standing.limit.clone());
-            fields.push(("RateLimit-Policy", standing.policy));
-            fields.push(("RateLimit", standing.limit));
-        }
-        Ok(())
+        let Some(standing) = charged.fields() else {
+            self.ambient.note("limits", || "nothing is charged".to_owned());
+            return Ok(Passed(()));
+        };
+        self.ambient.note("limits", || standing.limit.clone());
+        fields.push(("RateLimit-Policy", standing.policy));
+        fields.push(("RateLimit", standing.limit));
+        Ok(Passed(()))
     }
 
-    /// Part of a launch that was charged already.
-    pub fn uncharged(&self, passed: AddressPassed) {
+    /// It turned out to start nothing.
+    pub fn take_back(&self, passed: AddressPassed) {
         let _ = limits::continuation(passed, &self.persona.rules, self.ambient.moment);
-        self.ambient.note("limits", || "part of a launch that was charged already".to_owned());
     }
 
-    pub fn origin(&self, kind: origin::Kind, credential: Credential) -> Result<(), Rejection> {
-        let (own, headers) = (self.own_origin(), Headers::read(&self.head.fields));
-        let facts = origin::Facts { method: &self.head.method, kind, own: &own, headers: &headers };
+    pub fn origin(
+        &self,
+        kind: origin::Kind,
+        credential: Credential,
+    ) -> Result<FromAllowed, Rejection> {
+        let own = self.own_origin();
+        let facts = self.origin_facts(kind, &own);
         let reach = Reach::of(self.persona.app);
         let checked = self.persona.origin.check(reach, &facts, credential)?;
         self.ambient.note("origin", || format!("{:?}", checked.caller()).to_lowercase());
-        Ok(())
+        Ok(FromAllowed(()))
     }
 
     /// What CORS adds to any answer; true for a preflight, whose answer that is.
     fn cors(&self, kind: Kind, fields: &mut Vec<AnswerField>) -> Result<bool, Rejection> {
         let reach = Reach::of(self.persona.app);
-        let (own, headers) = (self.own_origin(), Headers::read(&self.head.fields));
+        if reach == Reach::OwnOrigin && self.head.method != Method::OPTIONS {
+            return Ok(false);
+        }
+        let own = self.own_origin();
         let kind = match kind {
             Kind::Launch(Launch::Get | Launch::Post) => origin::Kind::Launch,
             _ => origin_kind(self.websocket),
         };
-        let facts = origin::Facts { method: &self.head.method, kind, own: &own, headers: &headers };
+        let facts = self.origin_facts(kind, &own);
         let owned = |(name, value): (&'static str, &str)| (name, value.to_owned());
         if let Some(preflight) = self.persona.origin.preflight(reach, &facts)? {
             fields.extend(preflight.fields().map(owned));
@@ -258,6 +277,14 @@ impl Visit<'_> {
         }
         fields.extend(self.persona.origin.cors(reach, &facts).fields().map(owned));
         Ok(false)
+    }
+
+    fn origin_facts<'f>(
+        &'f self,
+        kind: origin::Kind,
+        own: &'f origin::Address<'f>,
+    ) -> origin::Facts<'f> {
+        origin::Facts { method: &self.head.method, kind, own, headers: self.headers }
     }
 
     fn own_origin(&self) -> origin::Address<'_> {
@@ -268,10 +295,10 @@ impl Visit<'_> {
     /// What the app gets to see.
     pub fn forward(
         &self,
+        _: Passed,
         session: Option<Session>,
         framing: Framing,
-        endpoint: Endpoint,
-        behind: Behind,
+        (endpoint, behind): (Endpoint, Behind),
     ) -> Action {
         let target = if self.owner.strips_prefix() { self.below } else { self.path };
         let scheme = self.connection.scheme_of(&self.head.fields).as_str();
@@ -329,7 +356,9 @@ impl Visit<'_> {
         if self.persona.app != AppKind::Streamlit || !may_be_anothers {
             return None;
         }
-        resume::without_resume_id(self.head.fields.get(Known::SecWebSocketProtocol)?)
+        // However many lines they come in: the app reads them as one list.
+        let lines: Vec<&[u8]> = self.head.fields.all(Known::SecWebSocketProtocol).collect();
+        resume::without_resume_id(&lines.join(&b", "[..]))
     }
 }
 

@@ -126,19 +126,25 @@ pub struct Headers<'r> {
 
 impl<'r> Headers<'r> {
     pub fn read(fields: &'r Fields) -> Self {
-        let named = |name: &str| {
-            let ours = |field: &Field<'_>| {
-                field.known == Known::AccessControl
-                    && field.name.eq_ignore_ascii_case(name.as_bytes())
-            };
-            fields.iter().filter(ours).last().map(|field| field.value)
-        };
-        Self {
-            origin: OriginField::read(fields),
-            site: fields.all(Known::SecFetchSite).last(),
-            is_document: fields.all(Known::SecFetchDest).any(|dest| dest == b"document"),
-            asked_method: named("access-control-request-method"),
-            asked_headers: named("access-control-request-headers"),
+        let mut headers = Self::default();
+        for field in fields.iter() {
+            match field.known {
+                Known::Origin => headers.origin = headers.origin.and(field.value),
+                Known::SecFetchSite => headers.site = Some(field.value),
+                Known::SecFetchDest => headers.is_document |= field.value == b"document",
+                Known::AccessControl => headers.read_preflight(&field),
+                _ => {}
+            }
+        }
+        headers
+    }
+
+    fn read_preflight(&mut self, field: &Field<'r>) {
+        let is = |name: &str| field.name.eq_ignore_ascii_case(name.as_bytes());
+        if is("access-control-request-method") {
+            self.asked_method = Some(field.value);
+        } else if is("access-control-request-headers") {
+            self.asked_headers = Some(field.value);
         }
     }
 }

@@ -199,9 +199,17 @@ impl Tenant {
         until: UnixSeconds,
         capacity: Capacity,
     ) -> Result<(), NotKept> {
+        // What has ended does not come back because it was not swept yet.
+        if self.jars.get(&id).is_some_and(|jar| jar.until <= now) {
+            self.jars.remove(&id);
+        }
         if let Some(jar) = self.jars.get_mut(&id) {
             jar.until = jar.until.max(until);
-            return jar.put(kept, now, capacity);
+            jar.put(kept, now, capacity)?;
+            if jar.cookies.is_empty() {
+                self.jars.remove(&id);
+            }
+            return Ok(());
         }
         if kept.expires <= now || until <= now {
             return Ok(());

@@ -314,7 +314,7 @@ fn read_if_there(path: &Path) -> Result<Option<String>, DevError> {
 
 /// Writes beside and renames, so that no reader sees half a file and no key is ever readable by
 /// others, not even for a moment.
-fn write_private(path: &Path, text: &str) -> Result<(), DevError> {
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), DevError> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.new", std::process::id()));
     let beside = PathBuf::from(beside);

@@ -1,7 +1,8 @@
 """`vestibule demo` as a newcomer meets it: one command, the printed trust command, a browser.
 
 The browser trusts only what the printed command made it trust, so that this also proves that
-command and the development certificates.
+command and the development certificates. The handshake is the bridge's, and who is asking is what
+the firewall tells the app: both are seen here as a page sees them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FrameLocator, Page, expect
 
 from browser import chromium
 from vestibule import accepts, binary, free_port, wait_until
@@ -74,13 +75,45 @@ def browser(demo: Demo, tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture
 def page(browser, demo: Demo):
+    """The host page in a browser that has not been here: no session, nobody else signed in."""
+    browser.clear_cookies()
     fresh = browser.new_page()
     fresh.goto(f"https://app.localhost:{demo.port}/")
+    fresh.evaluate("window.localStorage.clear()")
+    fresh.reload()
     yield fresh
     fresh.close()
 
 
-def test_the_launcher_shows_the_frame_and_the_handshake_completes(page: Page, demo: Demo) -> None:
+def opened(page: Page) -> FrameLocator:
+    """The chat, opened by its launcher and acknowledged."""
+    acks = page.locator("#log").get_by_text("chat-embed-ack")
+    before = acks.count()
+    page.locator("#chat-launcher").click()
+    expect(acks).to_have_count(before + 1)
+    return page.frame_locator("#chat-iframe")
+
+
+def sign_in(page: Page, user: str) -> None:
+    page.locator("#change-user").click()
+    page.locator("#user-field").fill(user)
+    page.locator("#user-field").press("Enter")
+
+
+def say(chat: FrameLocator, text: str, transport: str = "http") -> str:
+    """The answer to a message, when all of it has come."""
+    # The radio button itself is hidden; people press its label.
+    chat.locator(f"label:has(input[value={transport}])").click()
+    chat.locator("#text").fill(text)
+    chat.locator("#text").press("Enter")
+    expect(chat.locator("#messages li.me").last).to_contain_text(text)
+    answer = chat.locator("#messages li.bot").last
+    expect(answer.locator("small")).to_be_visible()
+    expect(chat.locator("#messages li.bad")).to_have_count(0)
+    return answer.locator("p").inner_text()
+
+
+def test_the_launcher_shows_the_frame_and_the_handshake_completes(page: Page) -> None:
     frame, launcher = page.locator("#chat-frame"), page.locator("#chat-launcher")
     expect(frame).to_be_hidden()
     launcher.click()
@@ -92,7 +125,15 @@ def test_the_launcher_shows_the_frame_and_the_handshake_completes(page: Page, de
     expect(page.locator("#untrusted")).to_be_hidden()
 
 
-def test_the_frame_and_the_payload_say_the_same(page: Page, demo: Demo) -> None:
+def test_the_acknowledgement_comes_within_a_second(page: Page) -> None:
+    opened(page)
+    # The page itself marks a late one.
+    expect(page.locator("#step-ack")).to_have_attribute("data-state", "done")
+    took = re.search(r"\d+", page.locator("#step-ack .ms").inner_text())
+    assert took and int(took[0]) < 1000
+
+
+def test_the_frame_and_the_payload_say_the_same(page: Page) -> None:
     page.locator("#chat-launcher").click()
     expect(page.locator("#log")).to_contain_text("URL and payload say the same")
     source = page.locator("#chat-iframe").get_attribute("src")
@@ -100,28 +141,112 @@ def test_the_frame_and_the_payload_say_the_same(page: Page, demo: Demo) -> None:
     assert source.startswith(f"{origin}/?mode=")
 
 
+def test_the_chat_shows_who_vestibule_says_is_asking_beside_what_the_url_says(page: Page) -> None:
+    chat = opened(page)
+    expect(chat.locator("#user")).to_have_text("user 12345")
+    expect(chat.locator("#assurance")).to_have_text("asserted")
+    expect(chat.locator("#session")).to_contain_text("session")
+    expect(chat.locator("#claimed")).to_have_text("mode=customer user_id=12345")
+
+
 @pytest.mark.parametrize("transport", ["http", "sse", "websocket"])
-def test_a_message_comes_back(transport: str, page: Page) -> None:
-    page.locator("#chat-launcher").click()
-    expect(page.locator("#log")).to_contain_text("chat-embed-ack")
-    chat = page.frame_locator("#chat-iframe")
-    # The radio button itself is hidden; people press its label.
-    chat.locator(f"label:has(input[value={transport}])").click()
-    chat.locator("#text").fill(f"Hello by {transport}")
-    chat.locator("#text").press("Enter")
-    expect(chat.locator("#messages li.me")).to_contain_text(f"Hello by {transport}")
-    expect(chat.locator("#messages li.bot").last.locator("small")).to_be_visible()
-    expect(chat.locator("#messages li.bad")).to_have_count(0)
+def test_a_message_comes_back_and_is_the_launchs_user(transport: str, page: Page) -> None:
+    chat = opened(page)
+    answer = say(chat, "Who am I?", transport)
+    assert "you are 12345" in answer and "asserted" in answer
+    session = chat.locator("#session").get_attribute("title")
+    assert f"session {session}" in answer
+    expect(chat.locator("#messages li.note")).to_have_count(0)
 
 
 def test_closing_and_opening_sends_a_fresh_configuration(page: Page) -> None:
     launcher, log = page.locator("#chat-launcher"), page.locator("#log")
-    launcher.click()
-    expect(log).to_contain_text("chat-embed-ack")
+    chat = opened(page)
+    session = chat.locator("#session").get_attribute("title")
     launcher.click()
     expect(page.locator("#chat-frame")).to_be_hidden()
-    launcher.click()
+    chat = opened(page)
     expect(log.get_by_text("chat-embed-config to the frame")).to_have_count(2)
+    # The same user goes on with the session.
+    expect(chat.locator("#session")).to_have_attribute("title", session)
+
+
+def test_another_user_takes_over_an_open_chat(page: Page) -> None:
+    chat = opened(page)
+    first = chat.locator("#session").get_attribute("title")
+    say(chat, "Hello", "websocket")
+    sign_in(page, "67890")
+    expect(chat.locator("#user")).to_have_text("user 67890")
+    expect(page.locator("#log").get_by_text("chat-embed-ack")).to_have_count(2)
+    # The conversation was the other's.
+    expect(chat.locator("#messages li")).to_have_count(1)
+    assert chat.locator("#session").get_attribute("title") != first
+    for transport in ["http", "sse", "websocket"]:
+        assert "you are 67890" in say(chat, "Who am I?", transport)
+
+
+def test_another_user_takes_over_by_the_url_too(page: Page) -> None:
+    opened(page)
+    page.locator("#chat-launcher").click()
+    sign_in(page, "67890")
+    chat = opened(page)
+    expect(chat.locator("#user")).to_have_text("user 67890")
+    expect(chat.locator("#claimed")).to_have_text("mode=customer user_id=67890")
+    assert "you are 67890" in say(chat, "Who am I?")
+
+
+def test_a_frame_without_parameters_waits_for_the_message(page: Page) -> None:
+    page.locator("#chat-frame").evaluate("frame => frame.removeAttribute('hidden')")
+    page.locator("#chat-iframe").evaluate("frame => { frame.src = frame.dataset.origin; }")
+    chat = page.frame_locator("#chat-iframe")
+    expect(chat.locator("#closed")).to_be_visible()
+    expect(chat.locator("#text")).to_be_disabled()
+    expect(chat.locator("#user")).to_have_text("not known yet")
+    page.locator("#chat-iframe").evaluate(
+        """frame => frame.contentWindow.postMessage({
+            type: 'chat-embed-config',
+            payload: { mode: 'customer', user_id: 12345, require_user_id: true, allow_generated_id: false },
+        }, frame.dataset.origin)"""
+    )
+    expect(chat.locator("#user")).to_have_text("user 12345")
+    expect(chat.locator("#claimed")).to_have_text("nothing about you")
+    assert "you are 12345" in say(chat, "Who am I?")
+
+
+def test_two_personas_in_one_page_keep_their_identities_apart(page: Page, demo: Demo) -> None:
+    customer = opened(page)
+    address = f"https://chat-employee.localhost:{demo.port}/?mode=employee&user_id=2041"
+    page.evaluate(
+        """address => {
+            const frame = document.createElement('iframe');
+            frame.id = 'second';
+            frame.src = address;
+            document.querySelector('main').append(frame);
+        }""",
+        address,
+    )
+    employee = page.frame_locator("#second")
+    for chat, user in [(customer, "12345"), (employee, "2041"), (customer, "12345")]:
+        assert f"you are {user}" in say(chat, "Who am I?")
+    sessions = {chat.locator("#session").get_attribute("title") for chat in [customer, employee]}
+    assert len(sessions) == 2
+
+
+def test_a_visitor_gets_a_name_that_is_called_generated(page: Page, demo: Demo) -> None:
+    page.goto(f"https://app.localhost:{demo.port}/public")
+    chat = opened(page)
+    expect(chat.locator("#assurance")).to_have_text("generated")
+    expect(chat.locator("#user")).to_have_attribute("title", re.compile("^gen-"))
+    page.locator("#chat-launcher").click()
+    user = chat.locator("#user").get_attribute("title")
+    expect(opened(page).locator("#user")).to_have_attribute("title", user)
+
+
+def test_a_launch_in_the_wrong_mode_shows_why_and_no_chat(page: Page, demo: Demo) -> None:
+    answer = page.goto(f"https://chat-customer.localhost:{demo.port}/?mode=admin")
+    assert answer and answer.status == 403
+    expect(page.locator("body")).to_contain_text("mode_mismatch")
+    expect(page.locator("#messages")).to_have_count(0)
 
 
 @pytest.mark.parametrize(

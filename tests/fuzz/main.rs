@@ -93,6 +93,65 @@ fn no_session_is_made_up_or_reaches_an_app() {
     check(10_000, edits::of_seeds("session_token", pieces), bodies::identity::session_token);
 }
 
+#[test]
+fn a_document_gains_the_tag_and_changes_in_nothing_else() {
+    let pieces = &[
+        "<head>",
+        "<head ",
+        "<html>",
+        "<!--",
+        "-->",
+        "--!>",
+        "<!>",
+        "<?",
+        "<body>",
+        "</",
+        "<",
+        ">",
+        "\"",
+        "'",
+        "=",
+        "/",
+        "-",
+        "!",
+        " ",
+        "\n",
+        "x",
+        "<!doctype html>",
+        "\u{FEFF}",
+        "<title>",
+    ];
+    check(20_000, edits::of_seeds("splice_document", pieces), bodies::embed::splice_document);
+}
+
+#[test]
+fn a_posted_configuration_reads_as_json() {
+    let pieces = &[
+        "{",
+        "}",
+        "\"",
+        ":",
+        ",",
+        "\\",
+        "\\u0064",
+        "[",
+        "]",
+        "null",
+        "true",
+        "1e3",
+        "-1",
+        "0",
+        ".5",
+        "\"user_id\":",
+        "\"mode\":\"test\",",
+        "\"payload\":{",
+        "\"x\":",
+        "\"direction\":",
+        " ",
+    ];
+    check(20_000, edits::of_seeds("embed_config", pieces), bodies::embed::embed_config);
+}
+
 /// The grammar is of no use where everything it makes is refused at once.
 #[test]
 fn the_grammar_makes_sound_and_unsound_requests() {

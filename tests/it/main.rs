@@ -12,6 +12,7 @@ mod harness;
 
 mod endurance;
 mod exchange;
+mod firewall;
 mod framing;
 mod front;
 mod fuzz_upstream;

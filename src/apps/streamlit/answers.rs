@@ -8,7 +8,8 @@ use crate::policy::origin::AllowedOrigin;
 ///
 /// Its fields are those of 1.67, which the frontends of 1.39 and later read by name; 1.39 passes
 /// over the last three. Streamlit's own answer lets every app of its makers' cloud post messages
-/// into the chat; this one names those who may embed it.
+/// into the chat; this one names those who may embed it. Its usage statistics are off: they would
+/// tell its makers the page's address, where a launch says who is asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostConfig {
     body: Box<str>,
@@ -40,7 +41,7 @@ impl HostConfig {
             use_external_auth_token: false,
             enable_custom_parent_messages: false,
             enforce_download_in_new_tab: false,
-            metrics_url: "",
+            metrics_url: "off",
             block_error_dialogs: false,
             resource_cross_origin_mode: None,
         };

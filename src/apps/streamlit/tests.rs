@@ -118,7 +118,7 @@ fn host_config_names_the_embed_origins_and_has_the_fields_of_the_frontends() {
         let embed: Vec<_> = texts.iter().map(|text| AllowedOrigin::parse(text).unwrap()).collect();
         HostConfig::new(&embed).body().to_owned()
     };
-    let rest = r#""useExternalAuthToken":false,"enableCustomParentMessages":false,"enforceDownloadInNewTab":false,"metricsUrl":"","blockErrorDialogs":false,"resourceCrossOriginMode":null}"#;
+    let rest = r#""useExternalAuthToken":false,"enableCustomParentMessages":false,"enforceDownloadInNewTab":false,"metricsUrl":"off","blockErrorDialogs":false,"resourceCrossOriginMode":null}"#;
     for (embed, origins) in [
         (&[][..], "[]"),
         (&["https://www.shop.example", "file:"], r#"["https://www.shop.example"]"#),

@@ -26,14 +26,20 @@ impl<'r> Framing<'r> {
         Self { tenant, port: port.filter(|port| !matches!(port, 0 | 443)) }
     }
 
-    /// The origins that may embed a persona: the tenant's list, and its sites that say so.
+    /// The origins that may embed a persona: the tenant's list, and its sites that say so; each
+    /// once, because they stand in every document.
     pub fn embedders(&self, persona: &str, compiler: &mut Compiler<'_>) -> Vec<AllowedOrigin> {
         let key = format!("tenants.{}.embed_origins", self.tenant.name);
         let listed = self.tenant.value.embed_origins.iter().flat_map(|list| &list.value);
         let mut origins = Vec::new();
+        let mut add = |origin: AllowedOrigin| {
+            if !origins.contains(&origin) {
+                origins.push(origin);
+            }
+        };
         for at in listed {
             match AllowedOrigin::parse(&at.value.0) {
-                Ok(origin) => origins.push(origin),
+                Ok(origin) => add(origin),
                 Err(why) => compiler.problems.error(at.spot, key.clone(), Wrong::new(why, "")),
             }
         }
@@ -42,7 +48,7 @@ impl<'r> Framing<'r> {
             if embeds.into_iter().any(|name| &*name.value.0 == persona) {
                 let own = self.origins(site.value.hosts.as_ref());
                 // A host that is no origin was told where it stands.
-                origins.extend(own.filter_map(|text| AllowedOrigin::parse(&text).ok()));
+                own.filter_map(|text| AllowedOrigin::parse(&text).ok()).for_each(&mut add);
             }
         }
         origins

@@ -6,7 +6,7 @@ use crate::config::snapshot::{Mode, Persona, Snapshot};
 use crate::policy::assertion::AssertionPolicy;
 use crate::policy::identity::Identity;
 use crate::policy::metadata::{MetadataPolicy, UserIdFormat, UserIdRule};
-use crate::policy::origin::{OpaqueLaunch, Opens};
+use crate::policy::origin::{AllowedOrigin, OpaqueLaunch, Opens};
 use crate::policy::session::keys::PersonaKeys;
 use crate::policy::session::{Purpose, Session, SessionId, UnixSeconds};
 
@@ -118,6 +118,19 @@ fn its_embedders_may_call_it_and_it_may_be_for_frames_alone() {
     assert_eq!(embed("free"), ["https://www.shop.example"]);
     assert_eq!(persona(&snapshot, "framed").origin.opens, Opens::InFrames);
     assert_eq!(persona(&snapshot, "free").origin.opens, Opens::Anywhere);
+}
+
+#[test]
+fn an_embedder_that_is_named_twice_is_one() {
+    let snapshot = load(
+        "",
+        "embed_origins = [\"https://www.example\", \"https://WWW.example:443\"]\n\
+         sites.www = { hosts = [\"www.example\"], upstream = \"app\", embeds = [\"chat\"] }",
+        &[("chat", "mode = \"public\"")],
+    );
+    let embed = &persona(&snapshot, "chat").origin.embed;
+    let embed: Vec<&str> = embed.iter().map(AllowedOrigin::as_str).collect();
+    assert_eq!(embed, ["https://www.example"]);
 }
 
 #[test]

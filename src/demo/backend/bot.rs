@@ -1,10 +1,9 @@
 //! The demo's chat partner: a handful of rules that talk about the request they came with.
 //!
-//! It must not claim what it cannot know. A user id is what the page said, never a verified one;
-//! where no proxy left its headers it says that it is being talked to directly.
+//! It must not claim what it cannot know: a user id is worth what Vestibule says it is worth, and an
+//! asserted one is the page's word, which Vestibule has passed on.
 
 use super::seen::{Seen, Transport};
-use crate::demo::persona::TENANT;
 
 /// The answer to `text`, about the request that brought it.
 pub fn reply(text: &str, seen: &Seen) -> String {
@@ -76,22 +75,32 @@ fn has_word(text: &str, word: &str) -> bool {
 }
 
 fn hello(seen: &Seen) -> String {
-    let who = seen.user_id.as_deref().map_or(String::new(), |id| format!(", {id}"));
+    let who = seen.caller.user_id.as_deref().map_or(String::new(), |id| format!(", {id}"));
     format!(
         "Hello{who}! I am the {} desk of Jasser Knows. Ask me what just happened: I see your \
          request from the far side of the door.",
-        seen.persona
+        seen.caller.persona.name()
     )
 }
 
 fn identity(seen: &Seen) -> String {
-    match &seen.user_id {
-        Some(id) => format!(
-            "The page that embeds me says you are {id}, and I take its word for it. That is an \
-             asserted identity: anyone who can write a page could have said the same. Good enough \
-             for a demo, not for a bank."
+    let caller = &seen.caller;
+    let session = match &caller.session {
+        Some(session) => format!(" All of it is about session {session}, and ends with it."),
+        None => String::new(),
+    };
+    match (&caller.user_id, caller.assurance.as_deref()) {
+        (Some(id), Some("generated")) => format!(
+            "You gave no name, so Vestibule made one up: {id}. It is the same for as long as your \
+             session lives, and no account has it.{session}"
         ),
-        None => "I have no user id for you, and as a visitor you need none.".into(),
+        (Some(id), assurance) => format!(
+            "Vestibule says you are {id}, and how much that is worth: {}. The page around me said \
+             so, and anyone who can write a page could have said the same. Good enough for a demo, \
+             not for a bank. What your URL or your message says about you, I do not read.{session}",
+            assurance.unwrap_or("not said")
+        ),
+        (None, _) => "Vestibule gave me no user id for you, and as a visitor you need none.".into(),
     }
 }
 
@@ -99,39 +108,48 @@ fn headers(seen: &Seen) -> String {
     let show = |name: &str, value: &Option<String>| {
         format!("{name}: {}", value.as_deref().unwrap_or("(not sent)"))
     };
+    let caller = &seen.caller;
     let lines = [
         show("Host", &seen.host),
         show("X-Forwarded-For", &seen.forwarded_for),
         show("X-Forwarded-Proto", &seen.forwarded_proto),
-        show("X-Forwarded-Host", &seen.forwarded_host),
         show("X-Request-Id", &seen.request_id),
+        show("X-Vestibule-Tenant", &caller.tenant),
+        show("X-Vestibule-Persona", &Some(caller.persona.name().to_owned())),
+        show("X-Vestibule-Mode", &caller.mode),
+        show("X-Vestibule-User-Id", &caller.user_id),
+        show("X-Vestibule-Assurance", &caller.assurance),
+        show("X-Vestibule-Session", &caller.session),
     ];
     format!(
-        "These are the ones the front door is responsible for:\n{}\nAll of them are at /api/whoami.",
+        "These are the ones the front door is responsible for:\n{}\nA browser that sends one of \
+         them itself sends it in vain.",
         lines.join("\n")
     )
 }
 
 fn journey(seen: &Seen) -> String {
-    let host = seen.host.as_deref().unwrap_or("this host");
-    let Some(request_id) = &seen.request_id else {
-        return format!(
-            "Your message reached me straight at {host}, with no request id on it: nobody stands \
-             in front of me. Run “vestibule demo” to see the door."
-        );
+    let told = |value: &Option<String>| value.clone().unwrap_or_else(|| "(not said)".to_owned());
+    let caller = &seen.caller;
+    let who = match &caller.user_id {
+        Some(id) => format!("user {id} ({})", told(&caller.assurance)),
+        None => "a visitor without a name".to_owned(),
     };
-    let from = seen.forwarded_for.as_deref().unwrap_or("an address it kept to itself");
-    let proto = seen.forwarded_proto.as_deref().unwrap_or("an unnamed protocol");
     format!(
-        "Vestibule took your {} on {host} over {proto}, matched the host to persona {} of tenant \
-         {TENANT}, wrote down that you come from {from}, called the request {request_id}, and \
-         handed it to me in plain HTTP.",
+        "Vestibule took your {} on {} over {}, matched the host to persona {} of tenant {}, found \
+         that your session is {who}, threw away whatever else claimed to say so, wrote down that \
+         you come from {}, called the request {}, and handed it to me in plain HTTP.",
         match seen.transport {
             Transport::Http => "POST",
             Transport::Sse => "event stream",
             Transport::WebSocket => "WebSocket",
         },
-        seen.persona,
+        told(&seen.host),
+        told(&seen.forwarded_proto),
+        caller.persona.name(),
+        told(&caller.tenant),
+        told(&seen.forwarded_for),
+        told(&seen.request_id),
     )
 }
 
@@ -146,8 +164,8 @@ fn transport(seen: &Seen) -> String {
              buffered them, all of this would have landed at once."
         }
         Transport::WebSocket => {
-            "You and I share a WebSocket. Vestibule checked its handshake and has kept out of the \
-             conversation since."
+            "You and I share a WebSocket. Vestibule checked its handshake, told me whose it is, and \
+             has kept out of the conversation since. It closes the socket when your session ends."
         }
     }
     .into()
@@ -155,9 +173,9 @@ fn transport(seen: &Seen) -> String {
 
 fn persona(seen: &Seen) -> String {
     format!(
-        "I am the {0} persona. The host name decided that, not the page: a page that says another \
+        "I am the {} persona. The host name decided that, not the page: a page that says another \
          mode is turned away. Four of us share this one process, and only the door tells us apart.",
-        seen.persona
+        seen.caller.persona.name()
     )
 }
 
@@ -180,50 +198,63 @@ mod tests {
     use http::HeaderMap;
 
     use super::*;
-    use crate::demo::persona::Persona;
+    use crate::demo::backend::caller::Caller;
 
-    fn seen(through_the_door: bool) -> Seen {
+    fn seen(assurance: &str) -> Seen {
         let mut headers = HeaderMap::new();
-        headers.insert("host", "chat-customer.localhost:8443".parse().unwrap());
-        if through_the_door {
-            headers.insert("x-request-id", "abc".parse().unwrap());
-            headers.insert("x-forwarded-for", "127.0.0.1".parse().unwrap());
-            headers.insert("x-forwarded-proto", "https".parse().unwrap());
+        for (name, value) in [
+            ("host", "chat-customer.localhost:8443"),
+            ("x-request-id", "abc"),
+            ("x-forwarded-for", "127.0.0.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-vestibule-tenant", "jasser"),
+            ("x-vestibule-persona", "customer"),
+            ("x-vestibule-user-id", "12345"),
+            ("x-vestibule-assurance", assurance),
+            ("x-vestibule-session", "5e55"),
+        ] {
+            headers.insert(name, value.parse().unwrap());
         }
-        let mut seen = Seen::new(Persona::Customer, Transport::Http, &headers);
-        seen.user_id = Some("12345".into());
-        seen
+        let caller = Caller::of(&headers).unwrap();
+        Seen::new(caller, Transport::Http, &headers)
     }
 
     #[test]
     fn the_bot_says_what_the_door_did() {
-        let answer = reply("What just happened?", &seen(true));
-        for fact in
-            ["chat-customer.localhost:8443", "https", "customer", "jasser", "127.0.0.1", "abc"]
-        {
+        let answer = reply("What just happened?", &seen("asserted"));
+        for fact in [
+            "chat-customer.localhost:8443",
+            "https",
+            "customer",
+            "jasser",
+            "12345",
+            "asserted",
+            "127.0.0.1",
+            "abc",
+        ] {
             assert!(answer.contains(fact), "{fact} is missing: {answer}");
         }
     }
 
     #[test]
-    fn the_bot_notices_that_nobody_stands_in_front() {
-        assert!(reply("headers", &seen(false)).contains("(not sent)"));
-        assert!(reply("request", &seen(false)).contains("nobody stands in front"));
+    fn the_bot_says_where_the_identity_comes_from() {
+        assert!(reply("who am I", &seen("asserted")).contains("asserted"));
+        assert!(reply("who am I", &seen("generated")).contains("made one up"));
+        assert!(reply("headers", &seen("asserted")).contains("X-Vestibule-Session: 5e55"));
     }
 
     #[test]
     fn an_asserted_identity_is_never_called_verified() {
         for rule in RULES {
-            let answer = reply(rule.words[0], &seen(true)).to_lowercase();
+            let answer = reply(rule.words[0], &seen("asserted")).to_lowercase();
             assert!(!answer.contains("verified") && !answer.contains("authenticated"), "{answer}");
         }
-        assert!(reply("who am I", &seen(true)).contains("asserted"));
     }
 
     #[test]
     fn words_match_whole_and_tokens_join_to_the_reply() {
-        assert!(reply("this thing", &seen(true)).contains("small rules"), "“hi” is not in “this”");
-        let reply = reply("headers", &seen(true));
+        assert!(reply("this thing", &seen("asserted")).contains("small rules"), "“hi” is not in “this”");
+        let reply = reply("headers", &seen("asserted"));
         assert_eq!(tokens(&reply).collect::<String>(), reply);
         assert!(tokens(&reply).count() > 10);
     }

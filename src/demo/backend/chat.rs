@@ -1,7 +1,7 @@
 //! The three ways to talk to the bot: one POST, server-sent events, a WebSocket.
 //!
-//! Each checks the claim again: what a page accepted is no reason to accept it here. A message is
-//! answered for the persona of its host, whatever it says itself.
+//! A message is whose [`Caller`] says, over each of them alike: what it says about its sender itself
+//! is not even read. A WebSocket's messages are all its handshake's.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ use tokio_tungstenite::tungstenite::protocol::{Message, Role};
 
 use super::answer::{self, Body};
 use super::bot;
+use super::caller::Caller;
 use super::seen::{Seen, Transport};
-use crate::demo::persona::{Claim, Mismatch, Persona};
 
 /// The subprotocol that the page offers and the backend chooses.
 pub const SUBPROTOCOL: &str = "vestibule-demo.v1";
@@ -36,8 +36,6 @@ const PACE: Duration = Duration::from_millis(40);
 struct Said {
     #[serde(default)]
     text: String,
-    #[serde(flatten)]
-    claim: Claim,
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,32 +49,24 @@ enum SocketMessage {
 }
 
 /// `POST /api/message`: the whole answer at once.
-pub async fn message(persona: Persona, request: Request<Incoming>) -> Response<Body> {
+pub async fn message(caller: Caller, request: Request<Incoming>) -> Response<Body> {
     let (head, body) = request.into_parts();
     let Ok(body) = Limited::new(body, MESSAGE_BYTES).collect().await else {
         return answer::problem(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large");
     };
-    let Ok(said) = serde_json::from_slice(&body.to_bytes()) else {
+    let Ok(Said { text }) = serde_json::from_slice(&body.to_bytes()) else {
         return answer::problem(StatusCode::BAD_REQUEST, "request_malformed");
     };
-    match hear(persona, Transport::Http, &head.headers, &said) {
-        Ok((reply, seen)) => answer::json(StatusCode::OK, &json!({ "reply": reply, "seen": seen })),
-        Err(mismatch) => refuse(mismatch),
-    }
+    let seen = Seen::new(caller, Transport::Http, &head.headers);
+    let reply = bot::reply(&text, &seen);
+    answer::json(StatusCode::OK, &json!({ "reply": reply, "seen": seen }))
 }
 
 /// `GET /api/stream?text=…`: one event a word, then `done`.
-pub fn stream(persona: Persona, request: &Request<Incoming>) -> Response<Body> {
-    let query = request.uri().query().unwrap_or_default();
-    let claim = Claim {
-        mode: query_value(query, "mode"),
-        user_id: query_value(query, "user_id").map(Value::String),
-    };
-    let said = Said { text: query_value(query, "text").unwrap_or_default(), claim };
-    let (reply, seen) = match hear(persona, Transport::Sse, request.headers(), &said) {
-        Ok(heard) => heard,
-        Err(mismatch) => return refuse(mismatch),
-    };
+pub fn stream(caller: Caller, request: &Request<Incoming>) -> Response<Body> {
+    let text = query_value(request.uri().query().unwrap_or_default(), "text").unwrap_or_default();
+    let seen = Seen::new(caller, Transport::Sse, request.headers());
+    let reply = bot::reply(&text, &seen);
     // A small buffer, so that a reader that stops reading stops the writer.
     let (pieces, body) = mpsc::channel(4);
     tokio::spawn(async move {
@@ -95,7 +85,7 @@ pub fn stream(persona: Persona, request: &Request<Incoming>) -> Response<Body> {
 }
 
 /// `GET /ws`: switches protocols, then talks until either side closes.
-pub fn socket(persona: Persona, mut request: Request<Incoming>) -> Response<Body> {
+pub fn socket(caller: Caller, mut request: Request<Incoming>) -> Response<Body> {
     let Ok(mut response) = create_response_with_body(&request, || Body::Whole(None)) else {
         return answer::problem(StatusCode::BAD_REQUEST, "upgrade_invalid");
     };
@@ -104,14 +94,14 @@ pub fn socket(persona: Persona, mut request: Request<Incoming>) -> Response<Body
             .headers_mut()
             .insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     }
-    let seen = Seen::new(persona, Transport::WebSocket, request.headers());
+    let seen = Seen::new(caller, Transport::WebSocket, request.headers());
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         if let Ok(upgraded) = upgrade.await {
             let io = TokioIo::new(upgraded);
             let socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
             // An error is a peer that went away or broke the protocol: the end, either way.
-            let _ = converse(persona, socket, seen).await;
+            let _ = converse(socket, &seen).await;
         }
     });
     response
@@ -120,9 +110,8 @@ pub fn socket(persona: Persona, mut request: Request<Incoming>) -> Response<Body
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 async fn converse(
-    persona: Persona,
     mut socket: Socket,
-    handshake: Seen,
+    seen: &Seen,
 ) -> Result<(), tokio_tungstenite::tungstenite::Error> {
     while let Some(message) = socket.next().await {
         let text = match message? {
@@ -141,15 +130,7 @@ async fn converse(
                 continue;
             }
         };
-        let mut seen = handshake.clone();
-        match persona.accept(&said.claim) {
-            Ok(user_id) => seen.user_id = user_id,
-            Err(mismatch) => {
-                send(&mut socket, &json!({ "type": "error", "code": mismatch.code() })).await?;
-                continue;
-            }
-        }
-        for token in bot::tokens(&bot::reply(&said.text, &seen)) {
+        for token in bot::tokens(&bot::reply(&said.text, seen)) {
             send(&mut socket, &json!({ "type": "token", "text": token })).await?;
             tokio::time::sleep(PACE).await;
         }
@@ -163,26 +144,6 @@ async fn send(
     value: &Value,
 ) -> Result<(), tokio_tungstenite::tungstenite::Error> {
     socket.send(Message::text(value.to_string())).await
-}
-
-/// The reply to what was said, and what was seen of the request that carried it.
-fn hear(
-    persona: Persona,
-    transport: Transport,
-    headers: &HeaderMap,
-    said: &Said,
-) -> Result<(String, Seen), Mismatch> {
-    let mut seen = Seen::new(persona, transport, headers);
-    seen.user_id = persona.accept(&said.claim)?;
-    Ok((bot::reply(&said.text, &seen), seen))
-}
-
-fn refuse(mismatch: Mismatch) -> Response<Body> {
-    let status = match mismatch {
-        Mismatch::Mode => StatusCode::FORBIDDEN,
-        Mismatch::UserIdMissing | Mismatch::UserIdMalformed => StatusCode::BAD_REQUEST,
-    };
-    answer::problem(status, mismatch.code())
 }
 
 fn event(name: &str, data: &Value) -> Bytes {

@@ -1,11 +1,12 @@
 //! The demo's chat application: plain HTTP on a loopback port, for all personas and the host page.
 //!
-//! It stands for the app that a team already has behind its proxy. It knows its persona by the
-//! Host header alone, as four deployments of one app would by their configuration; it must not
-//! need anything from Vestibule but what any upstream gets.
+//! It stands for the app that a team already has behind its proxy. Who is asking, and at which
+//! persona, it knows from Vestibule alone ([`caller`]); where nobody says it, nobody is served. It
+//! must not need anything from Vestibule but what any upstream gets.
 
 mod answer;
 mod bot;
+mod caller;
 mod chat;
 mod pages;
 mod seen;
@@ -26,6 +27,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use answer::Body;
+use caller::Caller;
 use seen::{Address, Place};
 
 pub use chat::SUBPROTOCOL;
@@ -116,17 +118,21 @@ async fn serve(request: Request<Incoming>, trust: &Trust) -> Response<Body> {
     let Some(address) = Address::of(request.headers()) else {
         return answer::problem(StatusCode::NOT_FOUND, "unknown_host");
     };
-    match (address.place, request.method(), path.as_str()) {
-        (Place::Chat(persona), &Method::POST, "/api/message") => {
-            chat::message(persona, request).await
-        }
-        (Place::Chat(persona), &Method::GET, "/api/stream") => chat::stream(persona, &request),
-        (Place::Chat(persona), &Method::GET, "/ws") => chat::socket(persona, request),
-        (Place::Chat(persona), &(Method::GET | Method::HEAD), "/") => {
-            pages::chat(persona, &address, request.uri().query().unwrap_or_default())
-        }
-        (Place::HostPage, &(Method::GET | Method::HEAD), path) => {
-            pages::host(path, &address, trust)
+    if address.place == Place::HostPage {
+        return match *request.method() {
+            Method::GET | Method::HEAD => pages::host(&path, &address, trust),
+            _ => answer::problem(StatusCode::NOT_FOUND, "not_found"),
+        };
+    }
+    let Some(caller) = Caller::of(request.headers()) else {
+        return answer::problem(StatusCode::UNAUTHORIZED, "identity_absent");
+    };
+    match (request.method(), path.as_str()) {
+        (&Method::POST, "/api/message") => chat::message(caller, request).await,
+        (&Method::GET, "/api/stream") => chat::stream(caller, &request),
+        (&Method::GET, "/ws") => chat::socket(caller, request),
+        (&(Method::GET | Method::HEAD), "/") => {
+            pages::chat(&caller, &address, request.uri().query().unwrap_or_default())
         }
         _ => answer::problem(StatusCode::NOT_FOUND, "not_found"),
     }
@@ -141,14 +147,10 @@ fn whoami(request: &Request<Incoming>) -> Response<Body> {
             [name.as_str(), &String::from_utf8_lossy(value.as_bytes())].map(str::to_owned)
         })
         .collect();
-    let persona = Address::of(request.headers()).and_then(|address| match address.place {
-        Place::Chat(persona) => Some(persona.name()),
-        Place::HostPage => None,
-    });
     answer::json(
         StatusCode::OK,
         &json!({
-            "persona": persona,
+            "caller": Caller::of(request.headers()),
             "method": request.method().as_str(),
             "path": request.uri().path(),
             "query": request.uri().query(),

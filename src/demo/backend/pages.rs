@@ -10,6 +10,7 @@ use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue};
 use http::{Response, StatusCode};
 
 use super::answer::{self, Body};
+use super::caller::Caller;
 use super::seen::Address;
 use crate::demo::persona::{APP_HOST, Persona};
 
@@ -46,7 +47,6 @@ const ASSETS: &[Asset] = assets! {
     "trust.js" "text/javascript; charset=utf-8";
     "chat.css" "text/css; charset=utf-8";
     "chat.js" "text/javascript; charset=utf-8";
-    "handshake.js" "text/javascript; charset=utf-8";
     "transports.js" "text/javascript; charset=utf-8";
     "words.js" "text/javascript; charset=utf-8";
     "door.svg" "image/svg+xml";
@@ -100,15 +100,25 @@ pub fn host(path: &str, address: &Address, trust: &Trust) -> Response<Body> {
     page(HOST_PAGE, &values, &policy)
 }
 
-/// The embeddable chat page.
-pub fn chat(persona: Persona, address: &Address, query: &str) -> Response<Body> {
-    let app = address.origin_of(APP_HOST);
+/// The embeddable chat page. It says who Vestibule says is asking; the handshake with the page
+/// around it is Vestibule's.
+pub fn chat(caller: &Caller, address: &Address, query: &str) -> Response<Body> {
+    let persona = caller.persona;
     let mut values = persona_values(persona);
-    values.extend([("allowed_origin", app.clone()), ("query", query.to_owned())]);
+    let told = |value: &Option<String>| value.clone().unwrap_or_default();
+    values.extend([
+        ("mode", told(&caller.mode)),
+        ("user_id", told(&caller.user_id)),
+        ("assurance", told(&caller.assurance)),
+        ("session", told(&caller.session)),
+        ("state", if caller.is_awaited() { "awaiting" } else { "complete" }.to_owned()),
+        ("query", query.to_owned()),
+    ]);
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src \
-         'self' {}; base-uri 'none'; form-action 'none'; frame-ancestors 'self' {app}",
-        address.socket_origin_of(persona.host())
+         'self' {}; base-uri 'none'; form-action 'none'; frame-ancestors 'self' {}",
+        address.socket_origin_of(persona.host()),
+        address.origin_of(APP_HOST),
     );
     page(CHAT_PAGE, &values, &policy)
 }

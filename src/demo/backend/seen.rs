@@ -4,13 +4,15 @@ use http::HeaderMap;
 use http::header::HOST;
 use serde::Serialize;
 
+use super::caller::{self, Caller};
 use crate::demo::persona::{APP_HOST, Persona};
 
 /// Which of the demo's hosts a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     HostPage,
-    Chat(Persona),
+    /// Whose chat it is, is Vestibule's to say.
+    Chat,
 }
 
 /// Where a request came in, by its own Host.
@@ -31,7 +33,7 @@ impl Address {
             None => (authority, String::new()),
         };
         let place = match Persona::of_host(host) {
-            Some(persona) => Place::Chat(persona),
+            Some(_) => Place::Chat,
             None if host == APP_HOST => Place::HostPage,
             None => return None,
         };
@@ -64,31 +66,31 @@ pub enum Transport {
 /// What the proxy told the backend about one request.
 #[derive(Debug, Clone, Serialize)]
 pub struct Seen {
-    pub persona: &'static str,
+    pub caller: Caller,
     pub transport: Transport,
     pub host: Option<String>,
     pub forwarded_proto: Option<String>,
     pub forwarded_host: Option<String>,
     pub forwarded_for: Option<String>,
     pub request_id: Option<String>,
-    /// As the page said; nobody proved it.
-    pub user_id: Option<String>,
+    /// The identity fields, name and value.
+    pub identity: Vec<[String; 2]>,
 }
 
 impl Seen {
-    pub fn new(persona: Persona, transport: Transport, headers: &HeaderMap) -> Self {
+    pub fn new(caller: Caller, transport: Transport, headers: &HeaderMap) -> Self {
         let text = |name: &str| {
             headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         };
         Self {
-            persona: persona.name(),
+            caller,
             transport,
             host: text("host"),
             forwarded_proto: text("x-forwarded-proto"),
             forwarded_host: text("x-forwarded-host"),
             forwarded_for: text("x-forwarded-for"),
             request_id: text("x-request-id"),
-            user_id: None,
+            identity: caller::fields(headers),
         }
     }
 }
@@ -109,9 +111,9 @@ mod tests {
 
     #[test]
     fn a_host_names_its_place_and_its_port_is_kept() {
-        let customer = Place::Chat(Persona::Customer);
-        check("chat-customer.localhost:8443", Some((customer, "https://app.localhost:8443")));
-        check("chat-customer.localhost", Some((customer, "https://app.localhost")));
+        let chat = Place::Chat;
+        check("chat-customer.localhost:8443", Some((chat, "https://app.localhost:8443")));
+        check("chat-customer.localhost", Some((chat, "https://app.localhost")));
         check("app.localhost:8443", Some((Place::HostPage, "https://app.localhost:8443")));
     }
 

@@ -17,14 +17,18 @@ fn ask(backend: &Backend, request: &str) -> String {
     answer
 }
 
+/// As Vestibule would send it on for this host.
 fn get(backend: &Backend, host: &str, target: &str) -> String {
-    ask(backend, &format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+    let persona = host.split(['-', '.']).nth(1).unwrap_or_default();
+    let told = format!("X-Vestibule-Persona: {persona}\r\n");
+    ask(backend, &format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{told}\r\n"))
 }
 
-fn say(backend: &Backend, host: &str, body: &str) -> String {
+fn say(backend: &Backend, told: &str, body: &str) -> String {
     let length = body.len();
+    let host = "chat-customer.localhost";
     let head = format!("POST /api/message HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}");
-    ask(backend, &format!("{head}\r\n\r\n{body}"))
+    ask(backend, &format!("{head}\r\n{told}\r\n{body}"))
 }
 
 #[test]
@@ -32,6 +36,7 @@ fn each_host_gets_its_own_page_and_others_none() {
     let backend = backend();
     let page = get(&backend, "chat-test.localhost:1", "/?a=%22&b");
     assert!(page.contains("<body data-persona=\"test\""));
+    assert!(page.contains("data-state=\"complete\""));
     assert!(page.contains("content=\"a=%22&amp;b\""));
     assert!(page.contains("frame-ancestors 'self' http://app.localhost:1\r\n"));
     assert!(get(&backend, "app.localhost:1", "/").contains("Open Customer Chat"));
@@ -65,21 +70,21 @@ fn every_file_that_a_page_names_is_served() {
 }
 
 #[test]
-fn a_claim_that_does_not_fit_is_refused_by_the_app_itself() {
+fn who_is_asking_is_what_vestibule_says_and_never_what_a_message_says() {
     let backend = backend();
-    let check = |host: &str, body: &str, status: &str, part: &str| {
-        let answer = say(&backend, host, body);
+    let check = |told: &str, body: &str, status: &str, part: &str| {
+        let answer = say(&backend, told, body);
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
         assert!(answer.contains(part), "{answer}");
     };
-    let customer = "chat-customer.localhost";
-    check(customer, r#"{"text":"hi","mode":"customer","user_id":7}"#, "200", r#""user_id":"7""#);
-    check(customer, r#"{"text":"hi","mode":"public","user_id":7}"#, "403", "mode_mismatch");
-    check(customer, r#"{"text":"hi"}"#, "400", "user_id_missing");
-    check(customer, r#"{"text":"hi","user_id":"x"}"#, "400", "user_id_malformed");
+    let customer = "X-Vestibule-Persona: customer\r\nX-Vestibule-User-Id: 7\r\n";
+    let claim = r#"{"text":"hi","mode":"employee","user_id":8}"#;
+    check(customer, claim, "200", r#""persona":"customer""#);
+    check(customer, claim, "200", r#""user_id":"7""#);
+    check("X-Vestibule-Persona: public\r\n", claim, "200", r#""user_id":null"#);
+    check("X-Vestibule-User-Id: 7\r\n", claim, "401", "identity_absent");
     check(customer, "{", "400", "request_malformed");
-    check("chat-public.localhost", r#"{"text":"hi"}"#, "200", r#""user_id":null"#);
-    check("chat-public.localhost", &"x".repeat(20_000), "413", "body_too_large");
+    check(customer, &"x".repeat(20_000), "413", "body_too_large");
 }
 
 #[test]

@@ -103,8 +103,18 @@ impl Client {
         self.raw(host, format!("{head}\r\n").as_bytes()).await
     }
 
-    pub async fn post_json(&self, host: &str, target: &str, body: &str) -> Result<Answer, String> {
-        let lines = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+    /// POST of JSON, with these further header lines.
+    pub async fn post_json(
+        &self,
+        host: &str,
+        target: &str,
+        lines: &str,
+        body: &str,
+    ) -> Result<Answer, String> {
+        let length = body.len();
+        let lines = format!(
+            "{lines}Content-Type: application/json\r\nContent-Length: {length}\r\n"
+        );
         let head = self.head("POST", host, target, &lines);
         self.raw(host, format!("{head}\r\n{body}").as_bytes()).await
     }
@@ -153,6 +163,12 @@ impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
         let header = self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
         header.map(|(_, value)| value.as_str())
+    }
+
+    /// All values of `name`.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let named = self.headers.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name));
+        named.map(|(_, value)| value.as_str())
     }
 
     pub fn text(&self) -> String {

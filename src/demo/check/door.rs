@@ -4,19 +4,25 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::client::{Alpn, Client, Refusal};
+use super::frame::Frame;
 use super::{Outcome, Report, expect};
 use crate::demo::persona::{APP_HOST, Persona};
 
 const CUSTOMER: &str = "chat-customer.localhost";
 
 pub async fn check(client: &Client, report: &mut Report) {
-    report.line("the app is told protocol, host, address and request id", headers(client).await);
+    let (frame, launched) = Frame::of(client, Persona::Customer, "12345").await;
+    if let Err(seen) = launched {
+        report.line("a customer's chat opens", Err(seen));
+    }
+    let frame = &frame;
+    report.line("the app is told protocol, host, address and request id", headers(frame).await);
     report.line(
         "a forged X-Forwarded-For, X-Forwarded-Host or X-Request-Id does not reach the app",
-        forged(client).await,
+        forged(frame).await,
     );
-    report.line("each request has an id of its own", request_ids(client).await);
-    report.line("HTTP/2 is agreed on by ALPN and carries a request", http2(client).await);
+    report.line("each request has an id of its own", request_ids(frame).await);
+    report.line("HTTP/2 is agreed on by ALPN and carries a request", http2(frame).await);
     report.line(
         "a handshake for an unknown host is refused, no certificate shown",
         unknown_name(client).await,
@@ -25,7 +31,7 @@ pub async fn check(client: &Client, report: &mut Report) {
         "a host asked for over another certificate's connection gets 421",
         misdirected(client).await,
     );
-    report.line("Content-Length beside Transfer-Encoding gets 400", both_lengths(client).await);
+    report.line("Content-Length beside Transfer-Encoding gets 400", both_lengths(frame).await);
     report.line("two Hosts get 400", two_hosts(client).await);
     for path in ["/%2e%2e/x", "/a//b", "/a%2fb", "/%00"] {
         let answer = client.get(CUSTOMER, path, "").await;
@@ -38,8 +44,8 @@ pub async fn check(client: &Client, report: &mut Report) {
 struct Received(Value);
 
 impl Received {
-    async fn by(client: &Client, lines: &str) -> Result<Self, String> {
-        let answer = client.get(CUSTOMER, "/api/whoami", lines).await?;
+    async fn by(frame: &Frame<'_>, lines: &str) -> Result<Self, String> {
+        let answer = frame.get("/api/whoami", lines).await?;
         Ok(Self(answer.with_status(200)?.json()?))
     }
 
@@ -64,8 +70,9 @@ impl Received {
     }
 }
 
-async fn headers(client: &Client) -> Outcome {
-    let received = Received::by(client, "").await?;
+async fn headers(frame: &Frame<'_>) -> Outcome {
+    let client = frame.client;
+    let received = Received::by(frame, "").await?;
     let authority = client.authority(CUSTOMER);
     received.is("host", &[&authority])?;
     received.is("x-forwarded-proto", &["https"])?;
@@ -75,10 +82,11 @@ async fn headers(client: &Client) -> Outcome {
     expect(id.len() >= 16, || format!("the short request id {id}"))
 }
 
-async fn forged(client: &Client) -> Outcome {
+async fn forged(frame: &Frame<'_>) -> Outcome {
+    let client = frame.client;
     let lines = "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Host: evil.example\r\n\
                  X-Forwarded-Proto: http\r\nX-Request-Id: forged-forged-forged\r\n";
-    let received = Received::by(client, lines).await?;
+    let received = Received::by(frame, lines).await?;
     received.is("x-forwarded-for", &["127.0.0.1"])?;
     received.is("x-forwarded-host", &[&client.authority(CUSTOMER), CUSTOMER])?;
     received.is("x-forwarded-proto", &["https"])?;
@@ -86,14 +94,15 @@ async fn forged(client: &Client) -> Outcome {
     expect(!id.contains("forged"), || format!("X-Request-Id: {id}"))
 }
 
-async fn request_ids(client: &Client) -> Outcome {
-    let first = Received::by(client, "").await?;
-    let second = Received::by(client, "").await?;
+async fn request_ids(frame: &Frame<'_>) -> Outcome {
+    let first = Received::by(frame, "").await?;
+    let second = Received::by(frame, "").await?;
     let (first, second) = (first.one("x-request-id")?, second.one("x-request-id")?);
     expect(first != second, || format!("{first} twice"))
 }
 
-async fn http2(client: &Client) -> Outcome {
+async fn http2(frame: &Frame<'_>) -> Outcome {
+    let client = frame.client;
     let stream = client.connect(CUSTOMER, Alpn::Http2).await.map_err(|e| e.to_string())?;
     let agreed = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
     expect(agreed.as_deref() == Some(b"h2"), || "ALPN did not agree on h2".into())?;
@@ -101,9 +110,13 @@ async fn http2(client: &Client) -> Outcome {
         let (sender, connection) = h2::client::handshake(stream).await?;
         // Ends when the connection does, and that with this function.
         tokio::spawn(connection);
-        let request = http::Request::get(client.origin(CUSTOMER) + "/api/whoami")
+        let mut request = http::Request::get(client.origin(CUSTOMER) + "/api/whoami");
+        if let Ok((name, value)) = frame.session() {
+            request = request.header("cookie", format!("{name}={value}"));
+        }
+        let request = request
             .body(())
-            .expect("a URI of a known host and a port");
+            .expect("a URI of a known host and a port, and a token");
         let (response, _) = sender.ready().await?.send_request(request, true)?;
         let (head, mut body) = response.await?.into_parts();
         let mut bytes = Vec::new();
@@ -141,12 +154,14 @@ async fn misdirected(client: &Client) -> Outcome {
     answer.with_status(421).map(drop)
 }
 
-async fn both_lengths(client: &Client) -> Outcome {
+async fn both_lengths(frame: &Frame<'_>) -> Outcome {
+    let client = frame.client;
     let lines = "Content-Type: application/json\r\nContent-Length: 5\r\n\
                  Transfer-Encoding: chunked\r\n";
-    let head = client.head("POST", CUSTOMER, "/api/message", lines);
+    let lines = format!("{}Origin: {}\r\n{lines}", frame.cookie(), frame.origin());
+    let head = client.head("POST", CUSTOMER, "/api/message", &lines);
     // A message that the app would take: a 400 is then the door's.
-    let body = r#"{"text":"hello","mode":"customer","user_id":1}"#;
+    let body = r#"{"text":"hello"}"#;
     let chunks = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
     let answer = client.raw(CUSTOMER, format!("{head}\r\n{chunks}").as_bytes()).await?;
     answer.with_status(400).map(drop)

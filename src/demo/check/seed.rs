@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-
 use super::client::{Alpn, Client};
+use super::frame::Frame;
+use super::told::is;
 use super::{Outcome, Report, expect};
 use crate::demo::persona::{APP_HOST, Persona};
 
@@ -32,15 +32,15 @@ pub async fn check(client: &Client, report: &mut Report) {
         );
     }
     report.line(
-        "the chat page's script, as text, posts chat-embed-ready and chat-embed-ack",
-        script(client, Persona::Customer.host(), "/assets/handshake.js", FRAME_SIDE).await,
+        "the bridge's script, as text, posts chat-embed-ready, takes the config and posts its ack",
+        script(client, Persona::Customer.host(), BRIDGE, FRAME_SIDE).await,
     );
     report.line(
         "the host page's script, as text, waits for ready, posts chat-embed-config and starts over",
         script(client, APP_HOST, "/assets/launcher.js", HOST_SIDE).await,
     );
     report.line(
-        "the chat page and its scripts load inside the handshake's second",
+        "the chat page, the bridge and the page's scripts load inside the handshake's second",
         load_time(client).await,
     );
     report.line(
@@ -49,12 +49,10 @@ pub async fn check(client: &Client, report: &mut Report) {
     );
     for persona in Persona::ALL {
         report.line(
-            format!("a message to {} arrives as its persona, with its user id", persona.host()),
+            format!("a message to {} arrives as its persona and its launch's user", persona.host()),
             message(client, persona).await,
         );
     }
-    report.line("a message in another persona's mode is refused", wrong_mode(client).await);
-    report.line("a customer's message without a user id is refused", no_user(client).await);
 }
 
 /// What a script must hold, and what a person would call it.
@@ -63,9 +61,12 @@ type Promises = &'static [(&'static str, &'static str)];
 const FRAME_SIDE: Promises = &[
     ("'chat-embed-ready'", "ready"),
     ("'chat-embed-ack'", "ack"),
-    ("event.origin !== allowedOrigin", "the check of the sender's origin"),
-    ("raw.mode !== persona.mode", "the check of the mode"),
+    ("'chat-embed-config'", "config"),
+    ("event.source !== page", "the check of the sender"),
+    ("!allows(origin)", "the check of the sender's origin"),
 ];
+
+const BRIDGE: &str = "/.vestibule/bridge.js";
 
 const HOST_SIDE: Promises = &[
     ("'chat-embed-ready'", "ready"),
@@ -98,14 +99,20 @@ async fn launcher(client: &Client, persona: Persona) -> Outcome {
 }
 
 async fn chat_page(client: &Client, persona: Persona) -> Outcome {
-    let answer = client.get(persona.host(), "/", "").await?.with_status(200)?;
+    let target = format!("/?mode={}&user_id=12345", persona.name());
+    let mut frame = Frame::new(client, persona);
+    let answer = frame.load(&target).await?.with_status(200)?;
     let policy = answer.header("content-security-policy").unwrap_or_default().to_owned();
     let page = answer.text();
-    let attribute = format!("<body data-persona=\"{}\"", persona.name());
-    expect(page.contains(&attribute), || "another persona's page".into())?;
+    let name = persona.name();
+    for attribute in [format!("<body data-persona=\"{name}\""), format!("data-mode=\"{name}\"")] {
+        expect(page.contains(&attribute), || format!("{attribute} is missing"))?;
+    }
     let app = client.origin(APP_HOST);
-    let allowed = format!("data-allowed-origin=\"{app}\"");
-    expect(page.contains(&allowed), || format!("it does not name {app} as its embedder"))?;
+    let bridge = page.split("<script").find(|element| element.contains(BRIDGE));
+    let bridge = bridge.ok_or("the bridge is missing")?;
+    let names = bridge.contains(&format!("data-origins=\"{app}\""));
+    expect(names, || format!("the bridge does not name {app} as its embedder"))?;
     let framed = policy.split(';').any(|directive| {
         let mut words = directive.split_whitespace();
         words.next() == Some("frame-ancestors") && words.any(|word| word == app)
@@ -123,8 +130,10 @@ async fn script(client: &Client, host: &str, path: &str, promises: Promises) -> 
 
 async fn load_time(client: &Client) -> Outcome {
     let started = Instant::now();
-    for path in ["/", "/assets/chat.js", "/assets/handshake.js", "/assets/transports.js"] {
-        client.get(Persona::Customer.host(), path, "").await?.with_status(200)?;
+    let (frame, launched) = Frame::of(client, Persona::Customer, "12345").await;
+    launched?;
+    for path in [BRIDGE, "/assets/chat.js", "/assets/words.js", "/assets/transports.js"] {
+        frame.get(path, "").await?.with_status(200)?;
     }
     let took = started.elapsed();
     expect(took < SECOND, || format!("{} ms", took.as_millis()))
@@ -134,38 +143,24 @@ async fn url_fallback(client: &Client) -> Outcome {
     // The seed's parameters, and spellings that a careless proxy would rewrite.
     let query = "mode=customer&user_id=12345&require_user_id=true&allow_generated_id=false\
                  &direction=rtl&v=1700000000000&name=a%20b+c%2Fd&empty=&flag&%6eame=~";
-    let answer = client.get(Persona::Customer.host(), &format!("/?{query}"), "").await?;
-    let page = answer.with_status(200)?.text();
+    let mut frame = Frame::new(client, Persona::Customer);
+    let page = frame.load(&format!("/?{query}")).await?.with_status(200)?.text();
     let (_, rest) = page.split_once("<meta name=\"demo-query\" content=\"").ok_or("no echo")?;
     let echo = rest.split('"').next().unwrap_or_default().replace("&amp;", "&");
     expect(echo == query, || format!("the app received {echo}"))
 }
 
 async fn message(client: &Client, persona: Persona) -> Outcome {
-    let body = json!({ "text": "hello", "mode": persona.name(), "user_id": 12345 }).to_string();
-    let answer = client.post_json(persona.host(), "/api/message", &body).await?;
+    let (frame, launched) = Frame::of(client, persona, "12345").await;
+    launched?;
+    let answer = frame.post("/api/message", r#"{"text":"hello"}"#).await?;
     let told = answer.with_status(200)?.json()?;
     let seen = &told["seen"];
-    is(seen, "persona", persona.name())?;
-    is(seen, "user_id", "12345")?;
+    is(&seen["caller"], "persona", persona.name())?;
+    is(&seen["caller"], "mode", persona.name())?;
+    is(&seen["caller"], "user_id", "12345")?;
+    is(&seen["caller"], "assurance", "asserted")?;
     is(seen, "transport", "HTTP")?;
     is(seen, "host", &client.authority(persona.host()))?;
     expect(told["reply"].as_str().is_some_and(|reply| !reply.is_empty()), || "no reply".into())
-}
-
-async fn wrong_mode(client: &Client) -> Outcome {
-    let body = json!({ "text": "hello", "mode": "employee", "user_id": 1 }).to_string();
-    let answer = client.post_json(Persona::Customer.host(), "/api/message", &body).await?;
-    answer.with_status(403).map(drop)
-}
-
-async fn no_user(client: &Client) -> Outcome {
-    let body = json!({ "text": "hello", "mode": "customer" }).to_string();
-    let answer = client.post_json(Persona::Customer.host(), "/api/message", &body).await?;
-    answer.with_status(400).map(drop)
-}
-
-/// `seen` has this value under `key`.
-pub fn is(seen: &Value, key: &str, expected: &str) -> Outcome {
-    expect(seen[key] == expected, || format!("{key} is {}, not {expected}", seen[key]))
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use http::header::SEC_WEBSOCKET_PROTOCOL;
+use http::header::{HeaderName, SEC_WEBSOCKET_PROTOCOL};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -13,7 +13,9 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
 use super::client::{Alpn, Client, parse};
-use super::seed::is;
+use super::frame::Frame;
+use super::identity::FORGED;
+use super::told::{self, Expected, is};
 use super::{Outcome, Report, expect};
 use crate::demo::backend::SUBPROTOCOL;
 use crate::demo::persona::Persona;
@@ -28,7 +30,11 @@ pub async fn check(client: &Client, report: &mut Report) {
         "server-sent events arrive one by one, while the app still writes",
         in_time(events(client)).await,
     );
-    let (socket, outcome) = match in_time(open(client)).await {
+    let (frame, launched) = Frame::of(client, Persona::Employee, "2041").await;
+    if let Err(seen) = launched {
+        report.line("an employee's chat opens", Err(seen));
+    }
+    let (socket, outcome) = match in_time(open(&frame, &[])).await {
         Ok(socket) => (Some(socket), Ok(())),
         Err(seen) => (None, Err(seen)),
     };
@@ -55,10 +61,12 @@ async fn in_time<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, 
 }
 
 async fn events(client: &Client) -> Outcome {
+    let (frame, launched) = Frame::of(client, Persona::Customer, "12345").await;
+    launched?;
     let host = Persona::Customer.host();
     let mut stream = client.connect(host, Alpn::Http1).await.map_err(|e| e.to_string())?;
-    let target = "/api/stream?text=count&mode=customer&user_id=12345";
-    let head = client.head("GET", host, target, "Accept: text/event-stream\r\n");
+    let lines = format!("Accept: text/event-stream\r\n{}", frame.cookie());
+    let head = client.head("GET", host, "/api/stream?text=count", &lines);
     stream.write_all(format!("{head}\r\n").as_bytes()).await.map_err(|e| e.to_string())?;
     let (mut bytes, mut words, mut first, mut arrivals) = (Vec::new(), 0, None, 0);
     loop {
@@ -86,16 +94,28 @@ async fn events(client: &Client) -> Outcome {
     })
 }
 
-async fn open(client: &Client) -> Result<Socket, String> {
-    let host = Persona::Employee.host();
+/// A WebSocket as the page opens it, with further fields as no page could send them.
+async fn open(frame: &Frame<'_>, forged: &[(&str, &str)]) -> Result<Socket, String> {
+    let (client, host) = (frame.client, frame.persona.host());
     let stream = client.connect(host, Alpn::Http1).await.map_err(|e| e.to_string())?;
     let url = format!("wss://{}/ws", client.authority(host));
     let mut request = url.into_client_request().map_err(|error| error.to_string())?;
     let offer = format!("other.v1, {SUBPROTOCOL}");
     let offer = offer.parse().expect("two tokens are a header value");
     request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, offer);
-    let origin = client.origin(host).parse().expect("an origin of a known host is a header value");
-    request.headers_mut().insert(http::header::ORIGIN, origin);
+    let mut add = |name: &str, value: &str| -> Outcome {
+        let name: HeaderName = name.parse().map_err(|_| format!("{name} is no header name"))?;
+        let value = value.parse().map_err(|_| "no header value".to_owned())?;
+        request.headers_mut().append(name, value);
+        Ok(())
+    };
+    add("origin", &frame.origin())?;
+    if let Ok((name, value)) = frame.session() {
+        add("cookie", &format!("{name}={value}"))?;
+    }
+    for (name, value) in forged {
+        add(name, value)?;
+    }
     let (socket, answer) = tokio_tungstenite::client_async(request, stream)
         .await
         .map_err(|error| error.to_string())?;
@@ -112,25 +132,47 @@ async fn echo(socket: &mut Socket, text: &str) -> Outcome {
 }
 
 async fn talk(client: &Client, socket: &mut Socket) -> Outcome {
-    let said = json!({ "type": "message", "text": "count", "mode": "employee", "user_id": 2041 });
-    send(socket, &said).await?;
+    let (words, seen) = say(socket, "count").await?;
+    is(&seen["caller"], "persona", "employee")?;
+    is(&seen["caller"], "user_id", "2041")?;
+    is(&seen, "transport", "WebSocket")?;
+    is(&seen, "forwarded_proto", "https")?;
+    is(&seen, "forwarded_for", "127.0.0.1")?;
+    is(&seen, "host", &client.authority(Persona::Employee.host()))?;
+    expect(seen["request_id"].is_string(), || "no X-Request-Id".into())?;
+    expect(words == 8, || format!("{words} words of 8"))
+}
+
+/// How many words came back, and what the app saw of the handshake.
+async fn say(socket: &mut Socket, text: &str) -> Result<(usize, Value), String> {
+    // Whoever it says it is from is nobody.
+    send(socket, &json!({ "type": "message", "text": text, "user_id": 1 })).await?;
     let mut words = 0;
     loop {
         let told = receive(socket).await?;
-        if told["type"] == "token" {
-            words += 1;
-            continue;
+        if told["type"] != "token" {
+            return Ok((words, told["seen"].clone()));
         }
-        let seen = &told["seen"];
-        is(seen, "persona", "employee")?;
-        is(seen, "user_id", "2041")?;
-        is(seen, "transport", "WebSocket")?;
-        is(seen, "forwarded_proto", "https")?;
-        is(seen, "forwarded_for", "127.0.0.1")?;
-        is(seen, "host", &client.authority(Persona::Employee.host()))?;
-        expect(seen["request_id"].is_string(), || "no X-Request-Id".into())?;
-        return expect(words == 8, || format!("{words} words of 8"));
+        words += 1;
     }
+}
+
+/// What the app sees of a WebSocket whose handshake had these fields.
+pub async fn seen(frame: &Frame<'_>, forged: &[(&str, &str)]) -> Result<Value, String> {
+    let talk = async {
+        let mut socket = open(frame, forged).await?;
+        let (_, seen) = say(&mut socket, "hi").await?;
+        close(&mut socket).await?;
+        Ok(seen)
+    };
+    in_time(talk).await
+}
+
+pub async fn forged(frame: &Frame<'_>) -> Outcome {
+    let seen = seen(frame, &FORGED).await?;
+    let persona = frame.persona;
+    let expected = Expected { persona, user_id: "12345", assurance: "asserted" };
+    told::identity(&seen["identity"], &expected).map(drop)
 }
 
 async fn close(socket: &mut Socket) -> Outcome {

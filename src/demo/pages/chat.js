@@ -1,35 +1,45 @@
-// The chat page: shows who is asking and how messages travel, and lets people send them.
+// The chat page: shows who Vestibule says is asking, beside what the URL says, and how messages
+// travel, and lets people send them. The handshake with the page around it is Vestibule's bridge.
 
-import { startHandshake } from './handshake.js';
 import { transports } from './transports.js';
 import { WORDS } from './words.js';
 
-const given = document.body.dataset;
-const persona = {
-  mode: given.persona,
-  requireUserId: given.requireUserId === 'true',
-  allowGeneratedId: given.allowGeneratedId === 'true',
-};
+const page = document.body.dataset;
+const query = new URLSearchParams(window.location.search);
 const EXAMPLE_USERS = { customer: '12345', employee: '2041' };
 
 const byId = (id) => document.getElementById(id);
-let language = 'en';
-let identity = null; // { userId, generated, direction, source }
-let closedBy = null; // a problem's name
+// What Vestibule said when it asked for this page; each answer says it again.
+let told = {
+  persona: page.persona,
+  mode: page.mode,
+  user_id: page.userId || null,
+  assurance: page.assurance,
+  session: page.session || null,
+};
+// No message leaves before the page around this frame has said who is asking.
+const open = page.state === 'complete';
+const direction = query.get('direction') === 'rtl' ? 'rtl' : 'ltr';
+let language = direction === 'rtl' ? 'ar' : 'en';
 let busy = false;
 const words = () => WORDS[language];
 
 function showWords() {
   document.documentElement.lang = language;
-  byId('name').textContent = words().name(given.title);
+  byId('name').textContent = words().name(page.title);
   byId('language').textContent = words().other;
   byId('language').lang = words().otherLang;
+  byId('told-label').textContent = words().told;
+  byId('claimed-label').textContent = words().claimed;
   byId('transport-label').textContent = words().transport;
   byId('text').placeholder = words().placeholder;
   byId('text-label').textContent = words().message;
   byId('send').textContent = words().send;
   byId('suggestions').replaceChildren(...words().suggestions.map(suggestion));
-  showIdentity();
+  showTold();
+  showClaimed();
+  showClosed();
+  setEnabled();
 }
 
 function suggestion(text) {
@@ -40,38 +50,45 @@ function suggestion(text) {
   return button;
 }
 
-function showIdentity() {
-  const { userId, generated, source } = identity ?? {};
-  let who = '';
-  if (identity) {
-    if (userId === null) who = words().visitor;
-    else who = generated ? words().generated(userId) : words().user(userId);
-  }
-  byId('user').textContent = who;
-  // A name made up here was said by nobody.
-  const said = identity && userId !== null && !generated;
-  byId('source').textContent = said ? (source === 'URL' ? words().byUrl : words().byMessage) : '';
-  const closed = identity === null;
-  byId('closed').hidden = !closed;
-  if (closed) showClosed();
-  setEnabled();
+// A made-up id has 36 characters.
+const short = (text, length) => (text.length > length ? `${text.slice(0, length)}…` : text);
+
+function nameOf({ user_id: id }) {
+  if (id !== null) return words().user(short(id, 14));
+  return open ? words().visitor : words().awaited;
+}
+
+function showTold() {
+  document.querySelector('.mode').textContent = told.mode;
+  byId('user').textContent = nameOf(told);
+  byId('user').title = told.user_id ?? '';
+  // Nobody's name has no worth.
+  byId('assurance').textContent = told.user_id === null ? '' : told.assurance;
+  byId('assurance').title = words().assurances[told.assurance] ?? '';
+  byId('session').textContent = told.session ? words().session(told.session.slice(0, 8)) : '';
+  byId('session').title = told.session ?? '';
+}
+
+function showClaimed() {
+  const says = ['mode', 'user_id'].filter((name) => query.has(name));
+  const text = says.map((name) => `${name}=${query.get(name)}`).join(' ');
+  byId('claimed').textContent = text || words().nothing;
 }
 
 function showClosed() {
-  const waiting = closedBy === null;
-  byId('closed-title').textContent = waiting ? words().waiting : words().wrong;
-  byId('closed-text').textContent = waiting ? words().waitingText : words().problems[closedBy];
+  byId('closed').hidden = open;
+  byId('closed-title').textContent = words().waiting;
+  byId('closed-text').textContent = words().waitingText;
   const link = byId('closed-link');
-  const example = EXAMPLE_USERS[persona.mode];
-  const query = `?mode=${persona.mode}${example ? `&user_id=${example}` : ''}`;
+  const address = `?mode=${page.mode}&user_id=${EXAMPLE_USERS[page.persona] ?? 'tester-7'}`;
   link.hidden = window.parent !== window;
-  link.href = query;
-  link.textContent = query;
+  link.href = address;
+  link.textContent = address;
 }
 
 function setEnabled() {
-  const enabled = identity !== null && !busy;
-  byId('text').disabled = identity === null;
+  const enabled = open && !busy;
+  byId('text').disabled = !open;
   byId('send').disabled = !enabled;
   for (const button of byId('suggestions').children) button.disabled = !enabled;
 }
@@ -99,7 +116,7 @@ function addFacts(item, transport, times, seen) {
   const { first, all, id } = words().facts;
   const parts = [transport];
   if (transport !== 'HTTP') parts.push(`${first} ${times.first} ms`);
-  parts.push(`${all} ${times.all} ms`);
+  parts.push(`${all} ${times.all} ms`, nameOf(seen.caller));
   if (seen.request_id) parts.push(`${id} ${seen.request_id.slice(0, 8)}`);
   parts.forEach((part, index) => {
     const piece = document.createElement('bdi');
@@ -109,8 +126,16 @@ function addFacts(item, transport, times, seen) {
   item.append(facts);
 }
 
+// Tabs of one browser share a session: another may have launched as somebody else.
+function hear(caller) {
+  const changed = caller.session !== told.session;
+  told = caller;
+  showTold();
+  if (changed) addMessage('note', words().changed(nameOf(told)));
+}
+
 async function say(text) {
-  if (busy || identity === null || text.trim() === '') return;
+  if (busy || !open || text.trim() === '') return;
   busy = true;
   setEnabled();
   addMessage('me', text);
@@ -120,14 +145,14 @@ async function say(text) {
   const started = performance.now();
   let first = null;
   try {
-    const message = { text, mode: persona.mode, user_id: identity.userId };
-    const seen = await transports[chosen.value](message, (word) => {
+    const seen = await transports[chosen.value](text, (word) => {
       first ??= Math.round(performance.now() - started);
       paragraph.textContent += word;
       showEnd();
     });
     const times = { first, all: Math.round(performance.now() - started) };
     addFacts(item, chosen.nextElementSibling.textContent, times, seen);
+    hear(seen.caller);
   } catch (error) {
     item.classList.add('bad');
     paragraph.textContent = words().failed(error.message);
@@ -153,23 +178,6 @@ byId('language').addEventListener('click', () => {
   showWords();
 });
 
-startHandshake({
-  persona,
-  allowedOrigin: given.allowedOrigin,
-  apply(config, source) {
-    const firstTime = identity === null;
-    identity = { ...config, source };
-    closedBy = null;
-    document.documentElement.dir = config.direction;
-    if (firstTime) {
-      language = config.direction === 'rtl' ? 'ar' : 'en';
-      addMessage('bot', words().hello);
-    }
-    showWords();
-  },
-  refuse(problem) {
-    if (identity === null) closedBy = problem;
-    showWords();
-  },
-});
+document.documentElement.dir = direction;
 showWords();
+if (open) addMessage('bot', words().hello);

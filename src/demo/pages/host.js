@@ -95,24 +95,28 @@ const reports = {
     }
     step('ready', sincePress(), 'done');
     note('chat-embed-ready from the frame', {
-      detail: configSent ? 'its configuration was posted before; it goes by its URL' : undefined,
+      detail: configSent ? 'its configuration was posted before' : undefined,
     });
   },
   config({ payload, url }) {
     configAt = performance.now();
     step('config', sincePress(), 'done');
     note('chat-embed-config to the frame', { detail: JSON.stringify(payload) });
-    if (sameInUrl(payload, url)) note('URL and payload say the same', { kind: 'good' });
+    if (url === null) note('By message alone: the chat changes hands');
+    else if (sameInUrl(payload, url)) note('URL and payload say the same', { kind: 'good' });
     else note('URL and payload differ', { kind: 'bad', detail: url });
   },
-  ack({ payload }) {
+  ack() {
     const took = configAt === null ? 0 : performance.now() - configAt;
     const late = took > ACK_LIMIT_MS;
     step('ack', `${Math.round(took)} ms`, late ? 'late' : 'done');
     note(`chat-embed-ack ${Math.round(took)} ms after the configuration`, {
       kind: late ? 'bad' : 'good',
-      detail: payload ? JSON.stringify(payload) : undefined,
     });
+  },
+  error({ code, title }) {
+    step('ack', 'refused', 'late');
+    note(`chat-embed-error: ${code}`, { kind: 'bad', detail: title });
   },
   refused() {
     note('Not opened: a valid user id is required', { kind: 'bad' });
@@ -161,7 +165,9 @@ function setUser(user) {
   memory.set(`user.${persona}`, user);
   byId('user-problem').textContent = '';
   showUser();
-  if (launcher.isOpen()) note('Another user: close and open the chat to send it');
+  if (!launcher.isOpen()) return;
+  note('Another user, while the chat is open');
+  launcher.update();
 }
 
 byId('change-user').addEventListener('click', editUser);

@@ -38,6 +38,8 @@ export function startLauncher({ policy, report }) {
   let configSent = false;
   let iframeReady = false;
   let lastValidUserId = null;
+  // Whether the frame's URL says the same.
+  let byUrl = false;
 
   const isOpen = () => !frame.hasAttribute('hidden');
   // Visitors may come without a user id; for everyone else there is nothing to send without one.
@@ -70,7 +72,20 @@ export function startLauncher({ policy, report }) {
     iframe.contentWindow.postMessage({ type: 'chat-embed-config', payload }, widgetOrigin);
     configSent = true;
     console.debug('Sent chat-embed-config', payload);
-    report('config', { payload, url: iframe.src });
+    report('config', { payload, url: byUrl ? iframe.src : null });
+  }
+
+  // Somebody else signed in while the chat is open: told by message alone, the frame's URL stays.
+  function update() {
+    const userId = readUserId(window.currentCustomerId, integerOnly);
+    if (!identified(userId)) {
+      close();
+      return;
+    }
+    lastValidUserId = userId;
+    configSent = false;
+    byUrl = false;
+    sendConfig(userId);
   }
 
   function open() {
@@ -86,6 +101,7 @@ export function startLauncher({ policy, report }) {
     launcher.textContent = `Close ${WORDS.title} Chat`;
     report('open', {});
     try {
+      byUrl = true;
       iframe.src = buildUrlWithParams(baseUrl, { ...parameters(userId), v: Date.now() });
       console.debug('Applied the URL fallback', iframe.src);
       report('url', { url: iframe.src });
@@ -118,10 +134,14 @@ export function startLauncher({ policy, report }) {
       }
     }
     if (event.data?.type === 'chat-embed-ack') {
-      console.debug('Widget acknowledged configuration payload', event.data.payload);
-      report('ack', { payload: event.data.payload });
+      console.debug('Widget acknowledged configuration payload');
+      report('ack', {});
+    }
+    if (event.data?.type === 'chat-embed-error') {
+      console.error(`The configuration was refused: ${event.data.code}`);
+      report('error', { code: event.data.code, title: event.data.title });
     }
   });
 
-  return { isOpen, open, close, widgetOrigin };
+  return { isOpen, update };
 }

@@ -1,5 +1,6 @@
-// Three ways to carry the same message. Each takes { text, mode, user_id } and calls `onWord` as
-// words arrive; each resolves with what the app saw of the request, or throws a Refused.
+// Three ways to carry the same text, and nothing about who says it: that is Vestibule's to add. Each
+// calls `onWord` as words arrive, and resolves with what the app saw of the request, or throws a
+// Refused.
 
 export class Refused extends Error {}
 
@@ -8,11 +9,11 @@ const problemOf = async (response) => {
   return new Refused(problem.code ?? `status ${response.status}`);
 };
 
-async function http(message, onWord) {
+async function http(text, onWord) {
   const response = await fetch('/api/message', {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(message),
+    body: JSON.stringify({ text }),
   });
   if (!response.ok) throw await problemOf(response);
   const { reply, seen } = await response.json();
@@ -20,11 +21,8 @@ async function http(message, onWord) {
   return seen;
 }
 
-function sse(message, onWord) {
-  const query = new URLSearchParams();
-  for (const [name, value] of Object.entries(message)) {
-    if (value !== null && value !== undefined) query.set(name, value);
-  }
+function sse(text, onWord) {
+  const query = new URLSearchParams({ text });
   return new Promise((resolve, reject) => {
     const source = new EventSource(`/api/stream?${query}`);
     source.addEventListener('token', (event) => onWord(JSON.parse(event.data).text));
@@ -50,7 +48,7 @@ function connect() {
   return socket;
 }
 
-function websocket(message, onWord) {
+function websocket(text, onWord) {
   const open = connect();
   return new Promise((resolve, reject) => {
     const listening = new AbortController();
@@ -59,14 +57,16 @@ function websocket(message, onWord) {
       listening.abort();
       settle(value);
     };
-    const say = () => open.send(JSON.stringify({ type: 'message', ...message }));
+    const say = () => open.send(JSON.stringify({ type: 'message', text }));
     open.addEventListener('message', (event) => {
       const told = JSON.parse(event.data);
       if (told.type === 'token') onWord(told.text);
       if (told.type === 'done') end(resolve, told.seen);
       if (told.type === 'error') end(reject, new Refused(told.code));
     }, { signal });
-    open.addEventListener('close', () => end(reject, new Refused('the socket closed')), { signal });
+    // 1008 is Vestibule's: the session has ended, or another has taken its place.
+    const why = (code) => (code === 1008 ? 'the session has ended (1008)' : 'the socket closed');
+    open.addEventListener('close', (event) => end(reject, new Refused(why(event.code))), { signal });
     if (open.readyState === WebSocket.OPEN) say();
     else open.addEventListener('open', say, { signal });
   });

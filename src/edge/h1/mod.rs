@@ -116,8 +116,8 @@ pub async fn serve(
                 let tunnel = tunnel::Tunnel::new(
                     (io, recv.into_rest()),
                     (upstream.io, upstream.recv.into_rest()),
-                    log,
                     guard,
+                    log,
                 );
                 worker.spawn_tunnel(Box::pin(tunnel));
                 return;

@@ -183,7 +183,7 @@ async fn stream(
                 let upstream = *upstream;
                 let rest = upstream.recv.into_rest();
                 drop(deadline);
-                let tunnel = H2Tunnel::new((recv, send, chunk), (upstream.io, rest), log, guard);
+                let tunnel = H2Tunnel::new((recv, send, chunk), (upstream.io, rest), guard, log);
                 worker.spawn_tunnel(Box::pin(async move {
                     tunnel.await;
                     drop(open);

@@ -1,4 +1,6 @@
 //! A WebSocket that arrived over HTTP/2 (RFC 8441): a stream on one side, a socket on the other.
+//!
+//! It ends with its session as one over HTTP/1 does ([`crate::edge::ending`]).
 
 use std::future::Future;
 use std::io;
@@ -9,15 +11,25 @@ use bytes::{Buf, Bytes};
 use h2::{Reason, RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::edge::ending::{Ending, Half, Moved, Watch};
 use crate::http1::scratch;
 use crate::net::io::Io;
+use crate::state::sessions::{Ended, StreamGuard};
 use crate::telemetry::access_log::StreamLog;
 
 /// Bytes that one tunnel reads ahead of its stream's window.
 const READ: usize = 16 * 1024;
 const TURNS: usize = 8;
 
-pub struct H2Tunnel {
+pub struct H2Tunnel(Stage);
+
+enum Stage {
+    Open(Pair),
+    Closing(Pin<Box<dyn Future<Output = ()> + Send>>),
+    Closed,
+}
+
+struct Pair {
     recv: RecvStream,
     send: SendStream<Bytes>,
     upstream: Io,
@@ -27,8 +39,8 @@ pub struct H2Tunnel {
     /// From the upstream, not yet granted by the client's window.
     down: Bytes,
     down_ended: bool,
-    moved: (u64, u64),
-    log: Option<Box<StreamLog>>,
+    moved: Moved,
+    watch: Option<Box<Watch>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,14 +52,14 @@ enum Up {
 }
 
 impl H2Tunnel {
-    /// Each side with what was already read from it.
+    /// Each side with what was already read from it. `guard`: of the session, if there is one.
     pub fn new(
         client: (RecvStream, SendStream<Bytes>, Bytes),
         upstream: (Io, Vec<u8>),
+        guard: Option<StreamGuard>,
         log: Option<Box<StreamLog>>,
-        _guard: Option<crate::state::sessions::StreamGuard>,
     ) -> Self {
-        Self {
+        Self(Stage::Open(Pair {
             recv: client.0,
             send: client.1,
             upstream: upstream.0,
@@ -55,11 +67,13 @@ impl H2Tunnel {
             up_state: Up::Open,
             down: upstream.1.into(),
             down_ended: false,
-            moved: (0, 0),
-            log,
-        }
+            moved: Moved::new(log),
+            watch: guard.map(Watch::new),
+        }))
     }
+}
 
+impl Pair {
     fn poll_up(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             while !self.up.is_empty() {
@@ -67,8 +81,11 @@ impl H2Tunnel {
                 if count == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
+                if let Some(watch) = &mut self.watch {
+                    watch.up.pass(&self.up[..count]);
+                }
                 self.up.advance(count);
-                self.moved.0 += count as u64;
+                self.moved.up += count as u64;
                 self.up_state = Up::Unflushed;
                 let released = self.recv.flow_control().release_capacity(count);
                 released.map_err(io::Error::other)?;
@@ -108,7 +125,10 @@ impl H2Tunnel {
                 }
                 let count = self.send.capacity().min(self.down.len());
                 let data = self.down.split_to(count);
-                self.moved.1 += count as u64;
+                if let Some(watch) = &mut self.watch {
+                    watch.down.pass(&data);
+                }
+                self.moved.down += count as u64;
                 self.send.send_data(data, false).map_err(io::Error::other)?;
             }
             if self.down_ended {
@@ -136,12 +156,39 @@ impl H2Tunnel {
         cx.waker().wake_by_ref();
         Poll::Pending
     }
-}
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let up = self.poll_up(cx);
+        let down = self.poll_down(cx);
+        match (up, down) {
+            (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => {
+                self.send.send_reset(Reason::CANCEL);
+                Poll::Ready(())
+            }
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
+    }
 
-impl Drop for H2Tunnel {
-    fn drop(&mut self) {
-        if let Some(log) = self.log.take() {
-            log.end(self.moved.0, self.moved.1);
+    fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Ended> {
+        self.watch.as_ref().map_or(Poll::Pending, |watch| watch.guard.poll_ended(cx))
+    }
+
+    fn into_ending(self, why: Ended) -> Ending<Stream> {
+        let (up, down) = self.watch.map(|watch| (watch.up, watch.down)).unwrap_or_default();
+        let is_open = matches!(self.up_state, Up::Open | Up::Unflushed);
+        Ending {
+            // What the upstream has not taken is read again, and comes to nothing.
+            client: Stream {
+                recv: self.recv,
+                send: self.send,
+                chunk: self.up,
+                ended: self.down_ended,
+            },
+            upstream: self.upstream,
+            up: Half { frames: up, left: Vec::new(), is_open },
+            down: Half { frames: down, left: self.down.into(), is_open: !self.down_ended },
+            moved: self.moved,
+            why,
         }
     }
 }
@@ -150,16 +197,89 @@ impl Future for H2Tunnel {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.get_mut();
-        let up = this.poll_up(cx);
-        let down = this.poll_down(cx);
-        match (up, down) {
-            (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => {
-                this.send.send_reset(Reason::CANCEL);
-                Poll::Ready(())
+        let stage = &mut self.get_mut().0;
+        if let Stage::Open(pair) = stage {
+            let Poll::Ready(why) = pair.poll_ended(cx) else { return pair.poll(cx) };
+            if let Stage::Open(pair) = std::mem::replace(stage, Stage::Closed) {
+                *stage = Stage::Closing(Box::pin(pair.into_ending(why).run()));
             }
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(()),
-            _ => Poll::Pending,
+        }
+        match stage {
+            Stage::Closing(ending) => ending.as_mut().poll(cx),
+            Stage::Open(_) | Stage::Closed => Poll::Ready(()),
         }
     }
 }
+
+/// The client's side as a stream of bytes. Dropped before its end, it resets the stream.
+struct Stream {
+    recv: RecvStream,
+    send: SendStream<Bytes>,
+    chunk: Bytes,
+    ended: bool,
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        while this.chunk.is_empty() {
+            match ready!(this.recv.poll_data(cx)) {
+                Some(data) => this.chunk = data.map_err(io::Error::other)?,
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+        let count = this.chunk.len().min(buffer.remaining());
+        buffer.put_slice(&this.chunk.split_to(count));
+        let released = this.recv.flow_control().release_capacity(count);
+        Poll::Ready(released.map_err(io::Error::other))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.send.reserve_capacity(data.len());
+        while this.send.capacity() == 0 {
+            match ready!(this.send.poll_capacity(cx)) {
+                Some(granted) => granted.map_err(io::Error::other)?,
+                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            };
+        }
+        let count = this.send.capacity().min(data.len());
+        let sent = this.send.send_data(Bytes::copy_from_slice(&data[..count]), false);
+        Poll::Ready(sent.map(|()| count).map_err(io::Error::other))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The connection's task sends what is queued.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.ended {
+            return Poll::Ready(Ok(()));
+        }
+        this.ended = true;
+        Poll::Ready(this.send.send_data(Bytes::new(), true).map_err(io::Error::other))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.send.send_reset(Reason::CANCEL);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

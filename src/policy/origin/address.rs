@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 
 use crate::gate::host;
-use crate::http1::fields::{Fields, Known};
 use crate::pipeline::Scheme;
 
 /// A scheme, a canonical host and a port.
@@ -57,12 +56,12 @@ pub enum OriginField<'r> {
 }
 
 impl<'r> OriginField<'r> {
-    pub fn read(fields: &'r Fields) -> Self {
-        let mut values = fields.all(Known::Origin);
-        match (values.next(), values.next()) {
-            (None, _) => Self::Absent,
-            (Some(value), None) => Self::parse(value),
-            (Some(_), Some(_)) => Self::Invalid,
+    /// With one more line: a repeated Origin is none.
+    #[must_use]
+    pub fn and(self, value: &'r [u8]) -> Self {
+        match self {
+            Self::Absent => Self::parse(value),
+            _ => Self::Invalid,
         }
     }
 

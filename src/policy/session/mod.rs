@@ -6,7 +6,8 @@
 //! [`prefix`] how it travels.
 //!
 //! A token must never be accepted at another persona, for another purpose or after its end, and
-//! never reach an app, a log or a referrer.
+//! never reach an app's server in a header or path, a log or a referrer. (A script of the app's own
+//! page can read a token in its path, and Streamlit's tells its server in `st.context.url`.)
 
 pub mod cookie;
 pub mod keys;

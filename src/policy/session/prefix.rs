@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::token::{MAX_TOKEN, Token};
+use super::token::{MAX_TOKEN, MIN_TOKEN, Token};
 
 const PREFIX: &str = "/.v/";
 
@@ -23,7 +23,7 @@ pub fn split(path: &str) -> Option<Prefixed<'_>> {
     let after = path.strip_prefix(PREFIX)?;
     let end = after.find('/').unwrap_or(after.len());
     let (token, rest) = after.split_at(end);
-    (1..=MAX_TOKEN).contains(&token.len()).then_some(Prefixed { token, rest })
+    (MIN_TOKEN..=MAX_TOKEN).contains(&token.len()).then_some(Prefixed { token, rest })
 }
 
 /// The path under which a page without cookies stays. `path` begins with `/`.
@@ -54,9 +54,13 @@ mod tests {
         check("/.v", None, "/.v");
         check("/.v/", None, "/.v/-");
         check("/.v//x", None, "/.v/-/x");
-        check("/.v/abc", Some(("abc", "")), "/.v/-");
-        check("/.v/abc/", Some(("abc", "/")), "/.v/-/");
-        check("/.v/abc/chat/a/b", Some(("abc", "/chat/a/b")), "/.v/-/chat/a/b");
+        let token = "a".repeat(MIN_TOKEN);
+        check(&format!("/.v/{token}"), Some((&token, "")), "/.v/-");
+        check(&format!("/.v/{token}/"), Some((&token, "/")), "/.v/-/");
+        let deep = format!("/.v/{token}/chat/a/b");
+        check(&deep, Some((&token, "/chat/a/b")), "/.v/-/chat/a/b");
+        // Streamlit's frontend asks there whether its base is one folder up.
+        check("/.v/_stcore/health", None, "/.v/-/health");
         check("/.V/abc/", None, "/.V/abc/");
         check("/x/.v/abc/", None, "/x/.v/abc/");
         let long = format!("/.v/{}/x", "a".repeat(MAX_TOKEN + 1));

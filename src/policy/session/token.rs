@@ -31,6 +31,8 @@ const TAG: usize = 32;
 pub const MAX_DEVICE: usize = 128;
 const FIXED: usize = 6 + 16 + 3 * 8;
 const MAX_BYTES: usize = FIXED + 16 + 1 + MAX_USER_ID + 1 + MAX_DEVICE + TAG;
+/// The shortest token, in characters.
+pub const MIN_TOKEN: usize = ((FIXED + TAG) * 4).div_ceil(3);
 /// The longest token, in characters.
 pub const MAX_TOKEN: usize = (MAX_BYTES * 4).div_ceil(3);
 

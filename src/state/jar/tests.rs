@@ -1,6 +1,9 @@
+use std::borrow::Cow;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::policy::session::cookie::without_sessions;
 
 const ID: SessionId = SessionId([1; 16]);
 const START: u64 = 1_763_683_200;
@@ -140,6 +143,51 @@ fn a_full_store_keeps_what_lives() {
     assert_eq!(sent.as_deref(), Some("a=1; c=3"));
 }
 
+#[test]
+fn dates_are_read_in_every_form_that_servers_write() {
+    for date in [
+        "Fri, 21 Nov 2025 00:00:10 GMT",
+        "Fri, 21-Nov-2025 00:00:10 GMT",
+        "Friday, 21-Nov-25 00:00:10 GMT",
+        "Fri Nov 21 00:00:10 2025",
+    ] {
+        let jars = jars(Capacity::default());
+        jars.take("a", ID, format!("a=1; expires={date}").as_bytes(), "/", NOW, UNTIL).unwrap();
+        let lives = |seconds| jars.header("a", ID, "/", UnixSeconds(START + seconds)).is_some();
+        assert!(lives(9) && !lives(10), "{date}");
+    }
+}
+
+#[test]
+fn an_empty_jar_takes_no_room() {
+    let jars = jars(Capacity { sessions: 1, ..Capacity::default() });
+    jars.take("a", ID, b"a=1; Path=/x", "/", NOW, UNTIL).unwrap();
+    jars.take("a", ID, b"a=; Path=/x; Max-Age=0", "/", NOW, UNTIL).unwrap();
+    assert_eq!(jars.sessions(), 0);
+    jars.take("a", SessionId([2; 16]), b"a=1", "/", NOW, UNTIL).unwrap();
+}
+
+#[test]
+fn what_has_ended_is_not_revived() {
+    let jars = jars(Capacity::default());
+    let at = |seconds| UnixSeconds(START + seconds);
+    jars.take("a", ID, b"old=1", "/", at(0), at(10)).unwrap();
+    jars.take("a", ID, b"new=2", "/", at(10), at(20)).unwrap();
+    assert_eq!(jars.header("a", ID, "/", at(10)).as_deref(), Some("new=2"));
+}
+
+/// Any bytes, and much that is nearly a cookie: space of every kind around names that are ours.
+fn fields() -> impl Strategy<Value = Vec<u8>> {
+    let name = "[ \t\u{a0}\u{2028}\"]{0,2}(__[Hh]ost-[Vv]estibule-|__Host-|)[a-z=, \"\u{85}]{0,3}";
+    let value = "[ -~\u{a0}\r\n\u{7f}é;]{0,8}";
+    let attributes =
+        "(; ?(Path=/?[a-b/]{0,3}|Max-Age=-?[0-9]{0,3}|Expires=[ -~]{0,9}|[ -~]{0,9})){0,3}";
+    prop_oneof![
+        proptest::collection::vec(any::<u8>(), 0..40),
+        (name, value, attributes).prop_map(|(n, v, a)| format!("{n}={v}{a}").into_bytes()),
+    ]
+}
+
 proptest! {
     #[test]
     fn no_field_breaks_a_request(field in "(a|b|__Host-vestibule-)=[\\PC\r\n\t;= ]{0,20}(; ?(Path|Max-Age|Expires)=[/a-z0-9,: GMT\\PC-]{0,30}){0,3}", path in "/[a-c/]{0,6}") {
@@ -149,5 +197,34 @@ proptest! {
             prop_assert!(!sent.bytes().any(|byte| byte == b'\r' || byte == b'\n' || byte == 0));
             prop_assert!(!sent.contains(';') && !sent.contains("vestibule"), "{}", sent);
         }
+    }
+
+    #[test]
+    fn a_header_is_one_field_value_without_a_session_of_ours(
+        taken in proptest::collection::vec((fields(), "/[a-b/]{0,3}", 0..2u64), 1..12),
+        path in "/[a-b/]{0,3}",
+    ) {
+        let jars = jars(Capacity::default());
+        let mut now = NOW;
+        let mut kept = 0;
+        for (field, path, pause) in &taken {
+            now = UnixSeconds(now.0 + pause);
+            kept += usize::from(jars.take("a", ID, field, path, now, UNTIL).is_ok());
+        }
+        if let Some(sent) = jars.header("a", ID, &path, now) {
+            prop_assert!(http::HeaderValue::from_bytes(sent.as_bytes()).is_ok(), "{:?}", sent);
+            let pairs: Vec<_> = sent.split(';').collect();
+            prop_assert!(pairs.len() <= kept && pairs.iter().all(|pair| pair.contains('=')));
+            let without = without_sessions(sent.as_bytes());
+            prop_assert!(matches!(without, Some(Cow::Borrowed(_))), "{:?}", sent);
+        }
+    }
+
+    #[test]
+    fn a_value_goes_back_to_the_byte(value in "([!-:<-~]([ -:<-~]{0,20}[!-:<-~])?)?") {
+        let jars = jars(Capacity::default());
+        jars.take("a", ID, format!("n={value}").as_bytes(), "/", NOW, UNTIL).unwrap();
+        prop_assert_eq!(jars.header("a", ID, "/", NOW), Some(format!("n={value}")));
+        prop_assert_eq!(jars.value("a", ID, "n", NOW), Some(value));
     }
 }

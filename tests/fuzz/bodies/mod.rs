@@ -7,6 +7,7 @@
 pub mod admit;
 pub mod chunk;
 pub mod codec;
+pub mod embed;
 pub mod frames;
 pub mod gate;
 pub mod identity;
@@ -23,7 +24,7 @@ pub type Body = fn(&[u8]);
 
 /// The name of a body, as its seeds' folder is called, and the body.
 #[allow(dead_code, reason = "a fuzz target uses one body, not the list")]
-pub const ALL: [(&str, Body); 8] = [
+pub const ALL: [(&str, Body); 10] = [
     ("codec_against_hyper", codec::codec_against_hyper),
     ("response_against_hyper", response::response_against_hyper),
     ("chunk_decoder", chunk::chunk_decoder),
@@ -32,6 +33,8 @@ pub const ALL: [(&str, Body); 8] = [
     ("admit", admit::admit),
     ("launch_metadata", identity::launch_metadata),
     ("session_token", identity::session_token),
+    ("splice_document", embed::splice_document),
+    ("embed_config", embed::embed_config),
 ];
 
 /// Input as it can be pasted into a test.

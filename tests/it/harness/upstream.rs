@@ -196,12 +196,17 @@ impl Conversation {
     /// Completes a WebSocket handshake, `more` in the same write.
     pub fn accept_websocket(&mut self, more: &[u8]) {
         let request = self.read_request().unwrap();
+        self.switch(&request, "", more);
+    }
+
+    /// The same for a request that was read; `fields` are lines with their ends.
+    pub fn switch(&mut self, request: &str, fields: &str, more: &[u8]) {
         let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
         let accept = vestibule::upstream::forward::websocket_accept(key.unwrap().as_bytes());
         let mut answer = format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: b\r\n\
-             Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+             Sec-WebSocket-Extensions: permessage-deflate\r\n{fields}\r\n"
         )
         .into_bytes();
         answer.extend_from_slice(more);

@@ -63,7 +63,12 @@ async fn serve(mut stream: TcpStream, answers: &'static Answers) -> Result<()> {
         let target = head.split(' ').nth(1).unwrap_or_default();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         match path {
-            "/1k" => stream.write_all(&answers.k1).await?,
+            "/" | "/1k" => stream.write_all(&answers.k1).await?,
+            "/seen" => {
+                let length = head.len();
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{head}");
+                stream.write_all(answer.as_bytes()).await?;
+            }
             "/64k" => stream.write_all(&answers.k64).await?,
             "/10m" => stream.write_all(&answers.m10).await?,
             "/sse" => {
