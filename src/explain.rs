@@ -39,6 +39,8 @@ pub struct Question {
     pub body: Option<String>,
     pub place: Place,
     pub cookies: Cookies,
+    /// What the browser opened before, to be in a session.
+    pub launched: Option<String>,
 }
 
 /// Where the browser shows what it asks for.
@@ -65,6 +67,10 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Result<String, Strin
     let url = Url::parse(&question.url)?;
     let mut world = World::new(snapshot, url.scheme, url.host());
     let mut request = Request::of(question, &url)?;
+    if let Some(launched) = &question.launched {
+        let cookie = world.launched(launched)?;
+        request.set("Cookie", &cookie);
+    }
     let mut out = String::new();
     for step in 1..=STEPS {
         let next = world.step(step, &request, &mut out);
@@ -233,6 +239,32 @@ impl<'a> World<'a> {
         }
     }
 
+    /// The session's cookie after somebody opened this URL.
+    fn launched(&mut self, url: &str) -> Result<String, String> {
+        let before = Question {
+            url: url.to_owned(),
+            method: Method::GET,
+            headers: Vec::new(),
+            body: None,
+            place: Place::Frame,
+            cookies: Cookies::Kept,
+            launched: None,
+        };
+        let mut request = Request::of(&before, &Url::parse(url)?)?;
+        let mut cookie = None;
+        let mut out = String::new();
+        for step in 1..=STEPS {
+            let Some(next) = self.step(step, &request, &mut out) else { break };
+            if let Some(set) = next.cookie {
+                request.set("Cookie", &set);
+                cookie = Some(set);
+            }
+            let Some(location) = next.location else { break };
+            request = request.following(location);
+        }
+        cookie.ok_or(format!("{url} starts no session:\n{}", out.trim_end()))
+    }
+
     fn step(&mut self, step: usize, request: &Request, out: &mut String) -> Option<Next> {
         let journal = Journal::default();
         let head = &request.head;
@@ -324,7 +356,9 @@ impl<'a> World<'a> {
         if forward.dress.bridge {
             line(out, "dress", "the bridge's script element is written into the page");
         }
-        if let Some(csp) = forward.dress.csp() {
+        let is_page = forward.dress.framing == crate::pipeline::Framing::Document
+            || owner.persona().is_none();
+        if let Some(csp) = forward.dress.csp().filter(|_| is_page) {
             let edit = csp.edit(std::iter::empty());
             if let crate::policy::csp::FieldEdit::Set(policy) = &edit.enforce {
                 line(out, "dress", &format!("Content-Security-Policy: {policy}"));

@@ -25,6 +25,9 @@ pub struct Arguments {
     /// Where the browser shows it
     #[arg(long, value_enum, default_value = "frame")]
     r#as: As,
+    /// What the browser opened before, so that the request is in a session
+    #[arg(long, value_name = "URL")]
+    launched: Option<String>,
     /// The browser refuses cookies
     #[arg(long)]
     no_cookies: bool,
@@ -65,6 +68,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
             As::Fetch => Place::Fetch,
         },
         cookies: if arguments.no_cookies { Cookies::Refused } else { Cookies::Kept },
+        launched: arguments.launched,
     };
     match explain(&snapshot, &question) {
         Ok(text) => {

@@ -7,7 +7,7 @@
 //! | begins a session that the page will need, in a frame | 303 to `/.v/TOKEN/PATH`, with the cookie |
 //! | is there, and the cookie came back | 303 to `PATH`: part of the same launch |
 //! | is there without it, the app's URLs are relative | the document; the page lives below the prefix |
-//! | is there without it, the app's URLs are absolute | 403 `cookies_required` |
+//! | is there without it, the app's URLs are absolute | 403 `cookies_required` where the persona requires identity; else the document, whose requests are anonymous |
 //! | is there with a token that is no longer good | 303 to `PATH`: it launches anew |
 //! | is a form | 303 to the clean `PATH`, by the same rules |
 //!
@@ -155,7 +155,8 @@ impl Step<'_, '_> {
                 }
                 return Ok(see_other(visit, fields, "", self.is_form));
             }
-            if visit.persona.app != AppKind::Streamlit {
+            let is_relative = visit.persona.app == AppKind::Streamlit;
+            if !is_relative && needs_session(&visit.persona.metadata) {
                 let why = "the browser keeps no cookies, and the app's URLs are absolute";
                 return Err(Rejection::new(Code::CookiesRequired, why));
             }

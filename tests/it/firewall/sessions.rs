@@ -137,6 +137,19 @@ fn an_app_with_absolute_urls_needs_cookies() {
 }
 
 #[test]
+fn where_no_identity_is_required_a_chat_works_without_cookies() {
+    let (proxy, _upstream) = proxy();
+    let mut browser = Browser::without_cookies(&proxy, "public.acme.test");
+    let page = seen(&browser.open("/"));
+    assert_eq!(told(&page, "X-Vestibule-Assurance"), Some("generated"));
+    // Its absolute URLs lead out of the prefix.
+    let asset = seen(&browser.fetch("/a.js"));
+    assert_eq!(told(&asset, "X-Vestibule-User-Id"), None);
+    let (answer, _stream) = browser.stream("/ws", "");
+    assert_eq!(answer.status, 101);
+}
+
+#[test]
 fn a_token_that_is_no_longer_good_leads_back_to_the_launch() {
     let (proxy, _upstream) = proxy();
     let mut browser = Browser::without_cookies(&proxy, "streamlit.acme.test");
