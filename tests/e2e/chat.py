@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import FrameLocator, Page, expect
 
 from browser import wait_in
@@ -21,7 +22,10 @@ def facts(page: Page, app: App, wanted: Callable[[dict[str, Any]], Any] = bool, 
     last: list[dict[str, Any]] = []
 
     def found() -> dict[str, Any] | None:
-        texts = line.all_inner_texts()
+        try:
+            texts = line.all_inner_texts()
+        except PlaywrightError:
+            return None  # The document went away meanwhile.
         if len(texts) != 1:
             return None
         last[:] = [json.loads(texts[0].removeprefix("facts: "))]

@@ -103,7 +103,10 @@ def visitor(door: Deployment, certificates) -> Visitor:
 @pytest.fixture(scope="session")
 def chrome(certificates, tmp_path_factory: pytest.TempPathFactory):
     """The browser of most tests: it takes cookies, and no test leaves any to the next."""
-    with browsers.chromium(tmp_path_factory.mktemp("chromium"), spki=certificates.spki) as context:
+    # Chromium's default depends on its version and on how it was started.
+    takes_all = {"profile": {"cookie_controls_mode": 0, "block_third_party_cookies": False}}
+    folder = tmp_path_factory.mktemp("chromium")
+    with browsers.chromium(folder, spki=certificates.spki, preferences=takes_all) as context:
         yield context
 
 

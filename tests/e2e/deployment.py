@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
-from vestibule import Server, free_port
+from vestibule import Server
 
 # Nobody's limits: all tests come from one address. What the defaults do is tested with the defaults.
 RELAXED = {"ip": "60000/min", "tenant": "600000/min"}
@@ -78,8 +78,6 @@ class Deployment(Server):
             "workers = 2",
             'drain_timeout = "1s"',
             secrets,
-            "[admin]",
-            f'listen = "127.0.0.1:{free_port()}"',
             "[tls]",
             f'certificates = [{{ cert = "{self.certificates.cert}", key = "{self.certificates.key}" }}]',
             "[telemetry]",

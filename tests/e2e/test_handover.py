@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page
 
 import chat
-from browser import Sockets
+from browser import Sockets, wait_in
 from deployment import Deployment
 from streamlit_wire import stream
 from visitor import SCRIPT, Visitor
@@ -126,18 +126,20 @@ def test_a_page_that_is_signed_out_of_has_no_stream(tenant: str, door: Deploymen
 def test_two_users_of_one_persona_in_two_frames(tenant: str, door: Deployment, page: Page) -> None:
     """One browser is one visitor of a persona: the second launch ends the first one's session.
 
-    Streamlit's page connects again by itself, naming the session that it had. It then is the
-    second user's, and finds nothing of the first.
+    Streamlit's page connects again by itself, naming the session that it had, and shows what it
+    showed until somebody does something. Then it is the second user's, with nothing of the first.
     """
     sockets = Sockets(page)
     page.goto(door.page(tenant, "/two", first=door.launch("customer", tenant, user_id=41)))
     first, second = page.frame_locator("#first"), page.frame_locator("#second")
     chat.user(page, first, "41")
     chat.say(first, "customer", "a secret of the first")
+    chat.press(first, "customer", 1)
     opened = len(sockets.opened)
     page.evaluate("url => show('second', url)", door.launch("customer", tenant, user_id=42))
     told = chat.user(page, second, "42")
     assert (told["owner"], told["messages"]) == ("42", [])
+    wait_in(page, lambda: len(sockets.opened) >= opened + 2, lambda: f"two new streams; there are {sockets.opened}")
+    chat.press(first, "customer", 1)
     told = chat.user(page, first, "42")
     assert (told["owner"], told["messages"]) == ("42", [])
-    assert len(sockets.opened) >= opened + 2, sockets.opened

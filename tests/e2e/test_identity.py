@@ -18,21 +18,23 @@ from visitor import DOCUMENT, SCRIPT, Visitor
 
 # Spellings of our names that some server behind us could take for them: another case, underscores
 # (CGI, WSGI), repeated, nominated by Connection, and what our headers are called besides.
+# A valid id that no random number looks like.
+FAKE = "660066006600666"
 FORGED = [
-    ("X-Vestibule-User-Id", "666"),
-    ("x-vestibule-user-id", "666"),
-    ("X_Vestibule_User_Id", "666"),
-    ("x_vestibule_user_id", "666"),
-    ("X-Vestibule_User-Id", "666"),
-    ("X-VESTIBULE-USER-ID", "666"),
-    ("X-Vestibule-Persona", "employee-666"),
-    ("X-Vestibule-Tenant", "tenant-666"),
-    ("X-Vestibule-Mode", "mode-666"),
-    ("X-Vestibule-Assurance", "signed-666"),
-    ("X-Vestibule-Session", "session-666"),
-    ("X-Vestibule-Assertion", "assertion-666"),
-    ("X-Vestibule-Identity-State", "state-666"),
-    ("X-Vestibule-Anything-Else", "else-666"),
+    ("X-Vestibule-User-Id", FAKE),
+    ("x-vestibule-user-id", FAKE),
+    ("X_Vestibule_User_Id", FAKE),
+    ("x_vestibule_user_id", FAKE),
+    ("X-Vestibule_User-Id", FAKE),
+    ("X-VESTIBULE-USER-ID", FAKE),
+    ("X-Vestibule-Persona", f"employee-{FAKE}"),
+    ("X-Vestibule-Tenant", f"tenant-{FAKE}"),
+    ("X-Vestibule-Mode", f"mode-{FAKE}"),
+    ("X-Vestibule-Assurance", f"signed-{FAKE}"),
+    ("X-Vestibule-Session", f"session-{FAKE}"),
+    ("X-Vestibule-Assertion", f"assertion-{FAKE}"),
+    ("X-Vestibule-Identity-State", f"state-{FAKE}"),
+    ("X-Vestibule-Anything-Else", f"else-{FAKE}"),
 ]
 NOMINATED = ("Connection", "X-Vestibule-User-Id, X-Vestibule-Assurance, X_Vestibule_User_Id")
 
@@ -54,7 +56,7 @@ def check_identity(request: Request, user_id: str) -> None:
     assert told["x-vestibule-assurance"] == ["asserted"], request.head
     assert told["x-vestibule-mode"] == told["x-vestibule-persona"], request.head
     assert all(len(values) == 1 for values in told.values()), request.head
-    assert b"666" not in request.head, request.head
+    assert FAKE.encode() not in request.head, request.head
     assert b"__Host-vestibule" not in request.head, request.head
 
 
@@ -104,10 +106,10 @@ def test_forged_headers_never_arrive(
 def test_forged_headers_never_arrive_at_streamlit(tenant: str, door: Deployment, visitor: Visitor) -> None:
     visitor.open(door.launch("customer", tenant, user_id=41))
     with stream(visitor, door.chat("customer", tenant), headers=FORGED) as opened:
-        told = opened.run("user_id=666")
+        told = opened.run(f"user_id={FAKE}")
     chat.check_user(told, "41")
-    assert told["query"] == {"user_id": "666"}
-    assert "666" not in str(told["headers"])
+    assert told["query"] == {"user_id": FAKE}
+    assert FAKE not in str(told["headers"])
 
 
 def test_a_forged_identity_without_a_session_opens_nothing(door: Deployment, visitor: Visitor) -> None:

@@ -93,7 +93,7 @@ def test_a_session_survives_the_rotation_of_secrets(
     own_door.secrets = [second, first]
     how(own_door)
     if how is Deployment.reload:
-        wait_until(lambda: own_door.tail().count("reload"), "the reload in the log", seconds=20)
+        wait_until(lambda: own_door.tail().count("the new configuration serves"), "the reload in the log", seconds=20)
     new = User(own_door, own_upstream, 42)
     assert old.check_known() == old.session
     own_door.secrets = [second]
