@@ -399,3 +399,15 @@ fn the_apps_cookies_end_with_the_session() {
     assert!(bench.ask(&config, Some(br#"{"user_id":"2"}"#)).is_ok());
     assert_eq!(bench.jars.sessions(), 0);
 }
+
+#[test]
+fn a_form_is_one_launch() {
+    let upstream = reflecting();
+    let limits = r#"limits = { ip = "3/min", tenant = "100/min" }"#;
+    let proxy = Proxy::configured(&configuration(limits), upstream.address);
+    let mut browser = Browser::new(&proxy, "customer.acme.test");
+    for _ in 0..3 {
+        assert_eq!(browser.submit("/", "user_id=1").status, 200);
+    }
+    assert_eq!(browser.submit("/", "user_id=1").status, 429);
+}
