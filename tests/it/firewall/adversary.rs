@@ -1,6 +1,7 @@
 //! What somebody tries who wants another's session, another's state, or more than is his.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use http::Method;
 use vestibule::config::snapshot::Snapshot;
@@ -427,14 +428,15 @@ fn a_form_that_trickles_in_is_not_held_for_ever() {
         "POST / HTTP/1.1\r\nHost: open.acme.test\r\nSec-Fetch-Mode: navigate\r\n\
          Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\n",
     );
-    // Twice as long as it may take, never idle for long.
-    for _ in 0..24 {
-        if !client.try_send("a") {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(100));
+    // Longer than it may take, and never idle for long.
+    let until = Instant::now() + Duration::from_millis(1500);
+    while Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(100));
+        client.try_send("a");
     }
+    let asked = Instant::now();
     assert_eq!(client.read_response().unwrap().status, 408);
+    assert!(asked.elapsed() < Duration::from_millis(200), "it was answered before");
 }
 
 #[test]
