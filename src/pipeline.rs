@@ -24,10 +24,12 @@ use std::sync::Arc;
 use crate::config::snapshot::{HttpMode, Snapshot};
 use crate::gate::target::{self, Address};
 use crate::http1::head::RequestHead;
+use crate::policy::limits::{self, AddressPassed, Charge, Client, Moment, Rules};
 use crate::policy::origin::Headers;
 use crate::policy::session::prefix::{self, Prefixed};
 use crate::rejection::{Code, Rejection};
 use crate::route::{Match, Target};
+use crate::state::limits::Limiter;
 use visit::Visit;
 
 pub use facts::{Ambient, ConnectionFacts, Journal, Scheme};
@@ -81,6 +83,43 @@ pub fn wanted_body(
     }
     let launches = launch::is_form_launch(persona.app, head, place.below(&address));
     launches.then_some(snapshot.server.limits.form_bytes)
+}
+
+/// What a form costs its address while it is being read.
+#[derive(Debug)]
+pub struct Permit {
+    passed: AddressPassed,
+    rules: Arc<Rules>,
+}
+
+impl Permit {
+    /// The form is read: [`admit`] charges the launch that it is.
+    pub fn give_back(self, now: Moment) {
+        let _ = limits::continuation(self.passed, &self.rules, now);
+    }
+}
+
+/// Charges a form's address before the form is read, so that an address that may not launch cannot
+/// make us read either. What the bridge says is small, and was charged with its document.
+pub fn permit(
+    snapshot: &Snapshot,
+    connection: &ConnectionFacts,
+    head: &RequestHead,
+    (limiter, now): (&Limiter, Moment),
+) -> Result<Option<Permit>, Rejection> {
+    let Ok(address) = target::address(head) else { return Ok(None) };
+    let asking = Asking { snapshot, connection, head, address: &address };
+    let Some(place) = asking.place() else { return Ok(None) };
+    let (Target::Persona(persona) | Target::Device(persona, _)) = place.found.target else {
+        return Ok(None);
+    };
+    if ours::is_config(place.below(&address)) {
+        return Ok(None);
+    }
+    let key = (&*persona.tenant, Client::of(connection.client_of(&head.fields)));
+    let rules = Arc::clone(&persona.rules);
+    let passed = limits::address(limiter, &rules, key, Charge::One, now);
+    passed.map(|passed| Some(Permit { passed, rules })).map_err(Rejection::limited)
 }
 
 /// A request that passed the gate, and what it is held against.

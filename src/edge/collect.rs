@@ -15,6 +15,10 @@ use crate::rejection::{Code, Rejection};
 use crate::upstream::client::{Client, ClientError};
 use crate::upstream::connection::Incoming;
 
+/// In how many times its patience a body must be here: what is held for somebody who sends a byte
+/// now and then is not held for long.
+const WHOLE: u32 = 4;
+
 /// At most `most` bytes; each piece must come within `patience`. No rejection where nobody is left
 /// to be told.
 pub async fn collect<C: Client>(
@@ -28,6 +32,7 @@ pub async fn collect<C: Client>(
         return Err(too_large());
     }
     go_ahead(client, deadline, patience).await?;
+    let whole = Instant::now() + patience * WHOLE;
     let mut body = Vec::new();
     loop {
         let piece = poll_fn(|cx| {
@@ -39,7 +44,7 @@ pub async fn collect<C: Client>(
                 Incoming::End(_) => None,
             })
         });
-        let read = match deadline.run(Instant::now() + patience, piece).await {
+        let read = match deadline.run(whole.min(Instant::now() + patience), piece).await {
             Ok(Ok(read)) => read,
             Ok(Err(ClientError::Gone | ClientError::Body(BodyError::Truncated))) => {
                 return Err(None);

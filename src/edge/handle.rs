@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::collect;
-use super::prepare::{Prepare, Prepared, prepare, request_id, wanted_body};
+use super::prepare::{Prepare, Prepared, Wanted, prepare, request_id, wanted_body};
 use super::respond::{self, Answer};
 use super::worker::Worker;
 use crate::http1::framing::Framing;
@@ -71,18 +71,16 @@ pub async fn handle<C: Downstream>(
     let started = Instant::now();
     let request_id = request_id(worker, connection, client.request());
     client.begin(request_id);
-    let body = match wanted_body(worker, connection, client) {
+    let mut wanted = wanted_body(worker, connection, client);
+    let body = match &mut wanted {
         None => Ok(None),
-        Some(most) => {
-            let patience = worker.limits().body_timeout;
-            match Box::pin(collect::collect(client, deadline, most, patience)).await {
-                Ok(body) => Ok(Some(body)),
-                Err(Some(rejection)) => Err(rejection),
-                Err(None) => return Finish::Abort,
-            }
-        }
+        Some(wanted) => match Box::pin(read(worker, client, deadline, wanted)).await {
+            Ok(body) => Ok(Some(body)),
+            Err(Some(rejection)) => Err(rejection),
+            Err(None) => return Finish::Abort,
+        },
     };
-    let (prepared, mut record) = prepare(worker, connection, client, &request_id, body);
+    let (prepared, mut record) = prepare(worker, connection, client, &request_id, (wanted, body));
     let mut tally = Tally::default();
     let mut finish = match prepared {
         Prepared::Answer(answer) => {
@@ -104,6 +102,22 @@ pub async fn handle<C: Downstream>(
         }
     }
     finish
+}
+
+/// Reads a body that is decided about as a whole, at the cost of a launch until it is here.
+async fn read<C: Downstream>(
+    worker: &Worker,
+    client: &mut C,
+    deadline: &mut Deadline,
+    wanted: &mut Wanted,
+) -> Result<Vec<u8>, Option<Rejection>> {
+    let permit = wanted.permit()?;
+    let patience = worker.limits().body_timeout;
+    let body = collect::collect(client, deadline, wanted.most, patience).await?;
+    if let Some(permit) = permit {
+        permit.give_back(worker.moment());
+    }
+    Ok(body)
 }
 
 async fn pass<C: Downstream>(

@@ -18,7 +18,7 @@ use crate::http1::framing::Framing;
 use crate::http1::head::{RequestHead, Version};
 use crate::pipeline::{
     self, Action, Admission, Ambient, ConnectionFacts, Dress, Forward, Handshake, Owner, Passport,
-    Under, admit,
+    Permit, Under, admit,
 };
 use crate::policy::identity::Place;
 use crate::policy::session::{UnixSeconds, prefix};
@@ -46,18 +46,36 @@ pub struct Prepare {
     pub guard: Option<StreamGuard>,
 }
 
+/// A body that the decision needs, and what the decision is to be made with.
+pub struct Wanted {
+    /// The longest that it may be.
+    pub most: usize,
+    snapshot: Arc<Snapshot>,
+    permit: Result<Option<Permit>, Rejection>,
+}
+
+impl Wanted {
+    pub fn permit(&mut self) -> Result<Option<Permit>, Rejection> {
+        std::mem::replace(&mut self.permit, Ok(None))
+    }
+}
+
 /// How much of the request's body the decision needs.
 pub fn wanted_body(
     worker: &Worker,
     connection: &ConnectionFacts,
     client: &impl Downstream,
-) -> Option<usize> {
+) -> Option<Wanted> {
     let head = client.request();
     // Everything else is decided by its head: most requests go no further here.
     if head.method != Method::POST || client.refusal().is_some() {
         return None;
     }
-    pipeline::wanted_body(&worker.snapshot.load(), connection, head)
+    let snapshot = worker.snapshot.load();
+    let most = pipeline::wanted_body(&snapshot, connection, head)?;
+    let limits = (&worker.limiter, worker.moment());
+    let permit = pipeline::permit(&snapshot, connection, head, limits);
+    Some(Wanted { most, snapshot: Arc::clone(&snapshot), permit })
 }
 
 pub fn request_id(worker: &Worker, connection: &ConnectionFacts, head: &RequestHead) -> RequestId {
@@ -65,15 +83,24 @@ pub fn request_id(worker: &Worker, connection: &ConnectionFacts, head: &RequestH
     kept.and_then(RequestId::keep).unwrap_or_else(|| RequestId::new(worker.random()))
 }
 
-/// Decides, and makes ready what was decided. `body` is what [`wanted_body`] asked for.
+/// Decides, and makes ready what was decided. `wanted` is what [`wanted_body`] asked for, `body`
+/// what came of it.
 pub fn prepare(
     worker: &Worker,
     connection: &ConnectionFacts,
     client: &impl Downstream,
     request_id: &RequestId,
-    body: Result<Option<Vec<u8>>, Rejection>,
+    (wanted, body): (Option<Wanted>, Result<Option<Vec<u8>>, Rejection>),
 ) -> (Prepared, Option<Box<Record>>) {
-    let snapshot = worker.snapshot.load();
+    // While a body was read, a reload may have changed what it would be for.
+    let loaded;
+    let snapshot: &Snapshot = match &wanted {
+        Some(wanted) => &wanted.snapshot,
+        None => {
+            loaded = worker.snapshot.load();
+            &loaded
+        }
+    };
     let head = client.request();
     let ambient = Ambient {
         now: UnixSeconds::from(std::time::SystemTime::now()),
@@ -86,7 +113,7 @@ pub fn prepare(
         journal: None,
     };
     let admission = match client.refusal().or(body.as_ref().err().cloned()) {
-        None => admit(&snapshot, connection, head, &ambient),
+        None => admit(snapshot, connection, head, &ambient),
         Some(refusal) => Admission {
             address: target::address(head).ok(),
             owner: None,
@@ -100,7 +127,7 @@ pub fn prepare(
     let answer = match verdict {
         Ok(Action::Forward(forward)) => match (&owner, &address) {
             (Some(owner), Some(address)) => {
-                let wire = Wire { worker, snapshot: &snapshot, connection, head, request_id };
+                let wire = Wire { worker, snapshot, connection, head, request_id };
                 let mut prepare = wire.forward(*forward, owner, address, ambient.now);
                 prepare.dress.fields = fields;
                 return (Prepared::Forward(Box::new(prepare)), record);

@@ -65,7 +65,11 @@ pub(super) fn decide(
         held => held,
     };
     let leads_back = leads_back(visit, &held, is_form);
-    let part = part(visit, &held, leads_back);
+    let part = match is_form {
+        // Our redirects lead to no form.
+        true => Part::First,
+        false => part(visit, &held, leads_back),
+    };
     let passed = visit.address_limit(counts(kind, part))?;
     let parameters = parameters(visit, is_form)?;
     let is_bare = parameters.is_bare();
@@ -177,15 +181,13 @@ impl Step<'_, '_> {
         }
         let lifetime = Purpose::Cookie.lifetime();
         let renewed = session.renewal(now, lifetime);
-        // What a form said stands in no URL: the document that follows is bare.
-        let turns_bare = self.is_form && session.bare == Bare::StartsAnew;
         let is_launching = session.stage == Stage::Launching;
-        let session = if reissue || renewed.is_some() || is_launching || turns_bare {
+        let session = if reissue || renewed.is_some() || is_launching || self.is_form {
             let mut session = session.reissued(now, lifetime);
-            session.stage = Stage::Settled;
-            if turns_bare {
-                session.bare = Bare::Continues;
-            }
+            // What a form said stands in no URL: the document that follows is bare, and part of
+            // this launch.
+            session.stage = if self.is_form { Stage::Launching } else { Stage::Settled };
+            session.bare = if self.is_form { Bare::Continues } else { session.bare };
             session.identity.direction = self.metadata.direction().or(session.identity.direction);
             self.visit.set_cookie(&session, fields)?;
             session

@@ -157,7 +157,7 @@ impl Session {
 
     /// The document of the launch has not been served yet.
     pub fn is_launching(&self, now: UnixSeconds) -> bool {
-        self.stage == Stage::Launching && now.since(self.launched_at) < LAUNCHING
+        self.stage == Stage::Launching && now.since(self.issued_at) < LAUNCHING
     }
 
     /// The same session in a token from now on: renewed, for another purpose, or with a new
@@ -174,7 +174,8 @@ impl Session {
         if now.since(self.issued_at) < life.div_ceil(2) {
             return None;
         }
-        let renewed = self.reissued(now, lifetime);
+        // However a launch went on, by now it is over.
+        let renewed = Self { stage: Stage::Settled, ..self.reissued(now, lifetime) };
         (renewed.expires_at > self.expires_at).then_some(renewed)
     }
 

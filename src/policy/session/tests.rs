@@ -210,7 +210,7 @@ fn a_launch_continues_ends_or_starts_a_session() {
     assert_eq!(after(Some(&by_form), "user_id=6", None), Succession::Start { ends });
     let launching = Session { stage: Stage::Launching, ..held.clone() };
     assert_eq!(after(Some(&launching), "", None), same(false), "where the bridge leads");
-    let long_ago = Session { launched_at: UnixSeconds(NOW.0 - 30), ..launching };
+    let long_ago = Session { issued_at: UnixSeconds(NOW.0 - 30), ..launching };
     assert_eq!(after(Some(&long_ago), "", None), Succession::Start { ends });
 }
 

@@ -1,6 +1,7 @@
 //! What somebody tries who wants another's session, another's state, or more than is his.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use http::Method;
 use vestibule::config::snapshot::Snapshot;
@@ -292,6 +293,22 @@ fn whatever_a_browser_may_show_as_a_page_says_who_may_frame_it() {
 }
 
 #[test]
+fn a_launch_beyond_the_limit_is_refused_before_its_form_is_read() {
+    let upstream = reflecting();
+    let limits = r#"limits = { ip = "1/min", tenant = "100/min" }"#;
+    let proxy = Proxy::configured(&configuration(limits), upstream.address);
+    assert_eq!(Browser::new(&proxy, "open.acme.test").open("/").status, 200);
+    let mut client = proxy.client();
+    client.send(
+        "POST / HTTP/1.1\r\nHost: open.acme.test\r\nSec-Fetch-Mode: navigate\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000000\r\n\r\na=b",
+    );
+    // The rest never comes, and is not waited for.
+    let answer = client.read_response().unwrap();
+    assert_eq!(answer.status, 429, "{}", answer.text());
+}
+
+#[test]
 fn a_form_says_who_is_asking_where_a_url_said_so_before() {
     let (proxy, _upstream) = proxy();
     let mut browser = Browser::new(&proxy, "customer.acme.test");
@@ -398,4 +415,38 @@ fn the_apps_cookies_end_with_the_session() {
     let config = head(Method::POST, host, &format!("{base}/.vestibule/config"), &json);
     assert!(bench.ask(&config, Some(br#"{"user_id":"2"}"#)).is_ok());
     assert_eq!(bench.jars.sessions(), 0);
+}
+
+#[test]
+fn a_form_that_trickles_in_is_not_held_for_ever() {
+    let upstream = reflecting();
+    let limits = "[server.limits]\nbody_timeout = \"300ms\"\n[upstreams.app]";
+    let text = configuration(ROOM).replacen("[upstreams.app]", limits, 1);
+    let proxy = Proxy::configured(&text, upstream.address);
+    let mut client = proxy.client();
+    client.send(
+        "POST / HTTP/1.1\r\nHost: open.acme.test\r\nSec-Fetch-Mode: navigate\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\n",
+    );
+    // Longer than it may take, and never idle for long.
+    let until = Instant::now() + Duration::from_millis(1500);
+    while Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(100));
+        client.try_send("a");
+    }
+    let asked = Instant::now();
+    assert_eq!(client.read_response().unwrap().status, 408);
+    assert!(asked.elapsed() < Duration::from_millis(200), "it was answered before");
+}
+
+#[test]
+fn a_form_is_one_launch() {
+    let upstream = reflecting();
+    let limits = r#"limits = { ip = "3/min", tenant = "100/min" }"#;
+    let proxy = Proxy::configured(&configuration(limits), upstream.address);
+    let mut browser = Browser::new(&proxy, "customer.acme.test");
+    for _ in 0..3 {
+        assert_eq!(browser.submit("/", "user_id=1").status, 200);
+    }
+    assert_eq!(browser.submit("/", "user_id=1").status, 429);
 }
