@@ -72,12 +72,13 @@ pub fn wanted_body(
         return None;
     }
     let place = asking.place()?;
-    if ours::is_config(place.below(&address)) {
-        return Some(ours::MAX_CONFIG);
-    }
+    // A site's requests are its own affair, whatever their paths.
     let (Target::Persona(persona) | Target::Device(persona, _)) = place.found.target else {
         return None;
     };
+    if ours::is_config(place.below(&address)) {
+        return Some(ours::MAX_CONFIG);
+    }
     let launches = launch::is_form_launch(persona.app, head, place.below(&address));
     launches.then_some(snapshot.server.limits.form_bytes)
 }
@@ -159,6 +160,10 @@ fn decide(
         Target::Site(site) => Owner::Site(Arc::clone(site)),
     });
     ambient.note("route", || owner.describe());
+    if place.prefixed.is_none() && prefix::has_prefix(&address.path) {
+        // Not a persona's, or no token: whoever is routed here must not see what may be one.
+        return Err(Rejection::new(Code::NotFound, "what follows /.v/ is no token of a persona"));
+    }
     let websocket = checks::handshake(head)?;
     let path = place.path(address);
     let is_prefix = path.is_empty() || path.len() == place.found.prefix_len && path != "/";
@@ -167,6 +172,7 @@ fn decide(
         return Ok(Action::Redirect(with_query(&format!("{}/", address.path), address.query)));
     }
     checks::body_limit(snapshot, head)?;
+    let path = if path.is_empty() { "/" } else { path };
     let Some(persona) = owner.persona() else {
         let dress = Dress { owner: Some(owner.clone()), ..Dress::default() };
         let target = with_query(path, address.query);

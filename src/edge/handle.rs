@@ -29,6 +29,9 @@ pub trait Downstream: Client {
     /// How the upstream's answer is changed on its way.
     fn dress(&mut self, dress: Dress);
 
+    /// Gives that back where the upstream has no answer.
+    fn undress(&mut self) -> Dress;
+
     /// Why the request cannot be served, whatever it asks for.
     fn refusal(&self) -> Option<Rejection> {
         None
@@ -128,7 +131,10 @@ async fn pass<C: Downstream>(
             if let Some(record) = record {
                 record.rejected(&rejection);
             }
-            let answer = respond::problem(&rejection, request_id.as_str());
+            let Dress { owner, fields, .. } = client.undress();
+            let (id, head) = (request_id.as_str(), client.request());
+            let mut answer = respond::refusal(&rejection, id, head, owner.as_ref());
+            answer.fields.extend(fields);
             tally.status = Some(answer.status);
             match answered(client, deadline, limits.body_timeout, &answer).await {
                 // The request's body was not read to its end, whatever the client believes.

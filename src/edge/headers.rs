@@ -21,6 +21,7 @@ use crate::pipeline::{
 use crate::policy::csp::{Disposition, Edit, FieldEdit, OwnScript};
 use crate::policy::identity::{self, Place};
 use crate::policy::session::cookie::{sets_session, without_sessions};
+use crate::policy::session::prefix;
 
 /// What the upstream's request head is made of.
 pub struct Outbound<'a> {
@@ -56,7 +57,12 @@ pub fn write_request(
         if passes_upstream(&field, head, request.connection.trusted)
             && !is_replaced(&field, request)
         {
-            write_field(out, field.name, field.value);
+            let is_referer =
+                field.known == Known::Other && field.name.eq_ignore_ascii_case(b"referer");
+            match is_referer {
+                true => write_field(out, field.name, &prefix::without_token(field.value)),
+                false => write_field(out, field.name, field.value),
+            }
         }
     }
     write_cookies(out, &head.fields, request.cookies);
@@ -218,7 +224,7 @@ pub fn interim_fields(head: &ResponseHead) -> impl Iterator<Item = Field<'_>> {
 /// The fields of an upstream's final response as the client gets them: framing policies merged,
 /// cookies made to work in a frame or kept for the page, ours added.
 pub fn dressed_fields(head: &ResponseHead, dress: &Dress, mut put: impl FnMut(&[u8], &[u8])) {
-    let is_document = dress.framing == DocumentFraming::Document || is_html(&head.fields);
+    let is_document = dress.framing == DocumentFraming::Document || may_be_page(head);
     let csp = if is_document { dress.csp() } else { None };
     let edit = csp.map(|csp| {
         let policies = head.fields.iter().filter_map(|field| {
@@ -227,14 +233,19 @@ pub fn dressed_fields(head: &ResponseHead, dress: &Dress, mut put: impl FnMut(&[
         csp.edit(policies)
     });
     let is_written_into = dress.bridge && is_html(&head.fields) && Splice::fits(head);
+    let sets_session = dress.fields.iter().any(|(name, _)| *name == "Set-Cookie");
     for field in response_fields(head) {
-        let is_about_original = is_written_into && embed::tells_of_original(field.name);
+        let is_about_original = is_written_into && embed::tells_of_original(field.name)
+            || sets_session && is_for_caches(field.name);
         if !is_about_original && edit.as_ref().is_none_or(|edit| !replaces(edit, field.name)) {
             dressed_field(&field, dress, &mut put);
         }
     }
     for (name, value) in &dress.fields {
         put(name.as_bytes(), value.as_bytes());
+    }
+    if sets_session {
+        put(b"Cache-Control", if forbids_storing(&head.fields) { b"no-store" } else { PRIVATE });
     }
     let Some(edit) = &edit else { return };
     for (disposition, change) in
@@ -294,6 +305,49 @@ fn is_html(fields: &Fields) -> bool {
         .get(Known::ContentType)
         .and_then(|value| value.get(..html.len()))
         .is_some_and(|value| value.eq_ignore_ascii_case(html))
+}
+
+/// What a browser may show as a page, whatever the app means by it: HTML, what may hold scripts as
+/// HTML does, and what it would look into to find out (MIME Sniffing standard, section 7). Of
+/// several types it takes one, and who knows which.
+fn may_be_page(head: &ResponseHead) -> bool {
+    const TYPES: [&[u8]; 6] = [
+        b"text/html",
+        b"text/xml",
+        b"application/xml",
+        b"*/*",
+        b"unknown/unknown",
+        b"application/unknown",
+    ];
+    let mut types =
+        head.fields.all(Known::ContentType).flat_map(|value| value.split(|&b| b == b','));
+    let is_page = |value: &[u8]| {
+        let essence = value.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
+        let end = |end: &[u8]| essence.get(essence.len().saturating_sub(end.len())..);
+        !essence.contains(&b'/')
+            || TYPES.iter().any(|page| essence.eq_ignore_ascii_case(page))
+            || end(b"+xml").is_some_and(|end| end.eq_ignore_ascii_case(b"+xml"))
+    };
+    match head.fields.get(Known::ContentType) {
+        None => head.framing.has_body(),
+        Some(_) => types.any(is_page),
+    }
+}
+
+/// What is said of an answer that sets a session: no cache on the way may hand it to others.
+const PRIVATE: &[u8] = b"private, no-cache";
+
+/// Fields that tell caches how long they may keep an answer.
+fn is_for_caches(name: &[u8]) -> bool {
+    const FIELDS: [&[u8]; 5] =
+        [b"cache-control", b"cdn-cache-control", b"expires", b"pragma", b"surrogate-control"];
+    FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field))
+}
+
+fn forbids_storing(fields: &Fields) -> bool {
+    let is_cache_control = |field: &Field<'_>| field.name.eq_ignore_ascii_case(b"cache-control");
+    let mut directives = fields.iter().filter(is_cache_control).flat_map(|it| list(it.value));
+    directives.any(|directive| directive.eq_ignore_ascii_case(b"no-store"))
 }
 
 /// Whether the upstream's field of that name does not pass.

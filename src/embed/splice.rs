@@ -96,6 +96,7 @@ impl Splice {
         head.framing.has_body()
             && head.status != StatusCode::PARTIAL_CONTENT
             && !is_encoded(&head.fields)
+            && !is_wide(&head.fields)
     }
 
     /// How the answer is framed with the tag in it.
@@ -205,4 +206,30 @@ impl Splice {
 
 fn is_encoded(fields: &Fields) -> bool {
     fields.all(Known::ContentEncoding).any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
+}
+
+/// Whether its characters are said to be pairs of bytes (the labels of UTF-16 in the Encoding
+/// standard, section 4.2).
+fn is_wide(fields: &Fields) -> bool {
+    const LABELS: [&[u8]; 7] = [
+        b"utf-16", // Little and big endian, which follow the name, too.
+        b"unicode",
+        b"ucs-2",
+        b"iso-10646-ucs-2",
+        b"csunicode",
+        b"unicodefeff",
+        b"unicodefffe",
+    ];
+    fields.all(Known::ContentType).any(|value| {
+        value.split(|&byte| byte == b';').skip(1).any(|parameter| {
+            let mut halves = parameter.splitn(2, |&byte| byte == b'=').map(<[u8]>::trim_ascii);
+            let is_charset = halves.next().is_some_and(|it| it.eq_ignore_ascii_case(b"charset"));
+            let label = halves.next().unwrap_or_default();
+            let label = label.strip_prefix(b"\"").unwrap_or(label).trim_ascii_start();
+            let begins = |name: &&[u8]| {
+                label.get(..name.len()).is_some_and(|it| it.eq_ignore_ascii_case(name))
+            };
+            is_charset && LABELS.iter().any(begins)
+        })
+    })
 }

@@ -6,10 +6,13 @@
 //! | begins a session; the browser is known to keep cookies, or nothing depends on it | the document, with the cookie |
 //! | begins a session that the page will need, in a frame | 303 to `/.v/TOKEN/PATH`, with the cookie |
 //! | is there, and the cookie came back | 303 to `PATH`: part of the same launch |
+//! | is there, and a cookie of another session came | 303 to `PATH`: the cookie says who is asking |
 //! | is there without it, the app's URLs are relative | the document; the page lives below the prefix |
 //! | is there without it, the app's URLs are absolute | 403 `cookies_required` where the persona requires identity; else the document, whose requests are anonymous |
 //! | is there with a token that is no longer good | 303 to `PATH`: it launches anew |
 //! | is a form | 303 to the clean `PATH`, by the same rules |
+//!
+//! A token in a path never becomes the cookie of a browser: who has one could give it to others.
 //!
 //! A tab keeps the cookies of the site it shows, so that nothing is probed there.
 
@@ -54,17 +57,24 @@ pub(super) fn decide(
     fields: &mut Vec<AnswerField>,
 ) -> Result<Action, Rejection> {
     let is_form = kind == Kind::Launch(Launch::Post);
-    let held = visit.session();
-    let part = part(visit, &held, is_form);
+    let held = match visit.session() {
+        // A browser that keeps cookies shows its session in one, also to a form below a token.
+        Ok(_) if is_form && visit.prefixed.is_some() && visit.keeps_cookies() => {
+            visit.session_by_cookie()
+        }
+        held => held,
+    };
+    let leads_back = leads_back(visit, &held, is_form);
+    let part = part(visit, &held, leads_back);
     let passed = visit.address_limit(counts(kind, part))?;
     let parameters = parameters(visit, is_form)?;
     let is_bare = parameters.is_bare();
     let metadata = metadata::decide(&visit.persona.metadata, parameters, Voucher::Browser)?;
     visit.ambient.note("metadata", || metadata.to_string());
     let held = match held {
-        Ok(session) => Some(session),
         Err(refusal) if refusal.code == Code::FrameOnly => return Err(refusal),
-        Err(_) if leads_back(visit, is_form) => return Ok(see_other(visit, fields, "", false)),
+        _ if leads_back => return Ok(see_other(visit, fields, "", false)),
+        Ok(session) => Some(session),
         Err(_) => None,
     };
     visit.note_session(held.as_ref());
@@ -83,17 +93,18 @@ pub(super) fn decide(
 
 /// Whether this is a launch of its own, as far as its session tells: on its way through our
 /// redirects it was charged already, and must not be stopped by the limit that it used up itself.
-fn part(visit: &Visit<'_>, held: &Result<Session, Rejection>, is_form: bool) -> Part {
+fn part(visit: &Visit<'_>, held: &Result<Session, Rejection>, leads_back: bool) -> Part {
     match held {
         Ok(session) if session.is_launching(visit.ambient.now) => Part::Continuation,
-        Err(_) if leads_back(visit, is_form) => Part::Continuation,
+        _ if leads_back => Part::Continuation,
         _ => Part::First,
     }
 }
 
-/// Whoever reloads a page below a token that has ended starts where it began.
-fn leads_back(visit: &Visit<'_>, is_form: bool) -> bool {
-    visit.prefixed.is_some() && !is_form
+/// Whoever reloads a page below a token that has ended starts where it began; and whose browser
+/// keeps cookies needs no token. What follows is decided, and charged, where that leads.
+fn leads_back(visit: &Visit<'_>, held: &Result<Session, Rejection>, is_form: bool) -> bool {
+    visit.prefixed.is_some() && !is_form && (held.is_err() || visit.keeps_cookies())
 }
 
 /// Query and form together; a name in both is a repetition.
@@ -119,14 +130,20 @@ struct Step<'a, 'v> {
 }
 
 impl Step<'_, '_> {
+    fn is_below_token(&self) -> bool {
+        self.visit.prefixed.is_some() && !self.visit.keeps_cookies()
+    }
+
     fn succession(&self, held: Option<&Session>, is_bare: bool) -> (Succession, Option<Session>) {
+        let device = self.visit.owner.device().map(|slug| &**slug);
         // A bare document below a token is where we sent it ourselves.
-        if is_bare && self.visit.prefixed.is_some() && held.is_some() {
+        let is_ours = |held: &&Session| held.identity.device.as_deref() == device;
+        if is_bare && self.is_below_token() && held.as_ref().is_some_and(is_ours) {
             return (Succession::Continue { reissue: false }, held.cloned());
         }
         let site = self.visit.headers.site;
         let arrival = Arrival {
-            device: self.visit.owner.device().map(|slug| &**slug),
+            device,
             proof: None,
             is_bare,
             by_itself: site.is_none_or(|site| site == b"same-origin"),
@@ -145,16 +162,7 @@ impl Step<'_, '_> {
         let visit = self.visit;
         let now = visit.ambient.now;
         let passed = visit.tenant_limits(passed, from, fields)?;
-        if visit.prefixed.is_some() {
-            if visit.keeps_cookies() {
-                // Another launch may have set it meanwhile: this page is for this session.
-                let is_ours = visit.session_by_cookie().is_ok_and(|own| own.id == session.id);
-                if !is_ours {
-                    let session = session.reissued(now, Purpose::Cookie.lifetime());
-                    visit.set_cookie(&session, fields)?;
-                }
-                return Ok(see_other(visit, fields, "", self.is_form));
-            }
+        if self.is_below_token() {
             let is_relative = visit.persona.app == AppKind::Streamlit;
             if !is_relative && needs_session(&visit.persona.metadata) {
                 let why = "the browser keeps no cookies, and the app's URLs are absolute";
@@ -169,9 +177,15 @@ impl Step<'_, '_> {
         }
         let lifetime = Purpose::Cookie.lifetime();
         let renewed = session.renewal(now, lifetime);
-        let session = if reissue || renewed.is_some() || session.stage == Stage::Launching {
+        // What a form said stands in no URL: the document that follows is bare.
+        let turns_bare = self.is_form && session.bare == Bare::StartsAnew;
+        let is_launching = session.stage == Stage::Launching;
+        let session = if reissue || renewed.is_some() || is_launching || turns_bare {
             let mut session = session.reissued(now, lifetime);
             session.stage = Stage::Settled;
+            if turns_bare {
+                session.bare = Bare::Continues;
+            }
             session.identity.direction = self.metadata.direction().or(session.identity.direction);
             self.visit.set_cookie(&session, fields)?;
             session
@@ -244,10 +258,17 @@ impl Step<'_, '_> {
 pub(super) fn begin(visit: &Visit<'_>, identity: Identity, held: Option<&Session>) -> Session {
     let id = SessionId((visit.ambient.random)());
     let mut session = Session::start(id, identity, visit.ambient.now, Purpose::Cookie.lifetime());
-    // Nothing of the app was opened while an identity was awaited with the bridge.
-    let has_pages = held.is_some_and(|held| {
-        held.identity.state == State::Complete || !visit.persona.metadata.bridge
-    });
+    let has_pages = match held {
+        // Nothing of the app was opened while an identity was awaited with the bridge; but pages of
+        // the session before that one may still be there.
+        Some(held) => {
+            held.identity.state == State::Complete
+                || !visit.persona.metadata.bridge
+                || visit.may_be_anothers(held)
+        }
+        // It ended, by time or by an operator: its pages need not know.
+        None => visit.keeps_cookies(),
+    };
     session.predecessor = if has_pages { Predecessor::Ended } else { Predecessor::None };
     session
 }
@@ -258,7 +279,9 @@ pub(super) fn end(visit: &Visit<'_>, held: &Session) -> Result<(), Rejection> {
     let until = held.remembered_until(now);
     visit.ambient.sessions.revoke(&visit.persona.tenant, held.id, until, now).map_err(|_| {
         Rejection::new(Code::CapacityExhausted, "the tenant's list of ended sessions is full")
-    })
+    })?;
+    visit.ambient.jars.forget(&visit.persona.tenant, held.id);
+    Ok(())
 }
 
 /// 303 to the document, below `prefix`; a form's parameters do not travel on in the query.

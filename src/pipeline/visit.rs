@@ -25,6 +25,7 @@ use crate::http1::head::RequestHead;
 use crate::policy::identity::{self, Behind, Identity, State};
 use crate::policy::launch::{Facts as LaunchFacts, Kind, Launch, classify};
 use crate::policy::limits::{self, AddressPassed, Charge, Client, Part, Proof, counts};
+use crate::policy::metadata::UserIdRule;
 use crate::policy::origin::{self, Credential, Headers, Reach};
 use crate::policy::session::prefix::{self, Prefixed};
 use crate::policy::session::{Predecessor, Purpose, Session};
@@ -64,9 +65,6 @@ const RESUMABLE: u64 = 150;
 
 impl Visit<'_> {
     pub fn decide(&self, fields: &mut Vec<AnswerField>) -> Result<Action, Rejection> {
-        if self.prefixed.is_none() && self.path.starts_with("/.v/") {
-            return Err(Rejection::new(Code::NotFound, "what follows /.v/ is no token"));
-        }
         if let Some(answer) = ours::answer(self, fields) {
             return answer;
         }
@@ -109,7 +107,12 @@ impl Visit<'_> {
         if self.websocket.is_some() && self.persona.app != AppKind::SocketIo {
             return Kind::Other;
         }
-        classify(self.persona.app, &launch_facts(self.head, self.below, self.address.query))
+        let facts = launch_facts(self.head, self.below, self.address.query);
+        match self.websocket {
+            // Over HTTP/2 a handshake is a CONNECT: it costs what it costs over HTTP/1.
+            Some(_) => classify(self.persona.app, &LaunchFacts { method: &Method::GET, ..facts }),
+            None => classify(self.persona.app, &facts),
+        }
     }
 
     /// A request that is no launch.
@@ -128,6 +131,9 @@ impl Visit<'_> {
             Err(_) => None,
         };
         self.note_session(session.as_ref());
+        if self.prefixed.is_some() {
+            fields.push(("Referrer-Policy", "same-origin".to_owned()));
+        }
         let behind = self.behind(endpoint);
         let state = session.as_ref().map_or(State::Complete, |session| session.identity.state);
         identity::may_open(policy, state, behind)?;
@@ -179,7 +185,13 @@ impl Visit<'_> {
     fn alive(&self, authentic: crate::policy::session::Authentic) -> Result<Session, Rejection> {
         let sessions = self.ambient.sessions;
         let tenant = &self.persona.tenant;
-        authentic.alive(self.persona.revoked_before, |id| sessions.is_revoked(tenant, id))
+        let session =
+            authentic.alive(self.persona.revoked_before, |id| sessions.is_revoked(tenant, id))?;
+        if session.identity.is_of(&self.persona.metadata) {
+            return Ok(session);
+        }
+        let why = "the persona's rules have changed, and give nobody this identity";
+        Err(Rejection::new(Code::SessionInvalid, why))
     }
 
     /// The browser has sent a cookie of this persona: it keeps them, whatever this one is worth.
@@ -312,7 +324,7 @@ impl Visit<'_> {
             path: target.to_owned(),
             origin: [scheme, "://", self.address.authority].concat(),
         });
-        let subprotocols = session.as_ref().and_then(|session| self.subprotocols(session));
+        let subprotocols = self.subprotocols(session.as_ref());
         let dress = Dress {
             owner: Some(self.owner.clone()),
             framing,
@@ -349,10 +361,19 @@ impl Visit<'_> {
         }
     }
 
-    /// Without the resume id of a page whose session this one has ended.
-    fn subprotocols(&self, session: &Session) -> Option<Vec<u8>> {
+    /// Pages of the session before this one may still call, with its cookie.
+    pub fn may_be_anothers(&self, session: &Session) -> bool {
         let age = self.ambient.now.0.saturating_sub(session.launched_at.0);
-        let may_be_anothers = session.predecessor == Predecessor::Ended && age < RESUMABLE;
+        session.predecessor == Predecessor::Ended && age < RESUMABLE
+    }
+
+    /// Without the resume id of a page whose session this one has ended.
+    fn subprotocols(&self, session: Option<&Session>) -> Option<Vec<u8>> {
+        let may_be_anothers = match session {
+            Some(session) => self.may_be_anothers(session),
+            // Where a session is not needed, the page of one that has ended goes on as nobody.
+            None => self.persona.metadata.user_id != UserIdRule::None && self.keeps_cookies(),
+        };
         if self.persona.app != AppKind::Streamlit || !may_be_anothers {
             return None;
         }

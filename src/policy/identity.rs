@@ -12,7 +12,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use super::metadata::{
-    Assurance, Direction, Metadata, MetadataPolicy, UserId, UserIdRule, mode_name,
+    Assurance, Direction, Metadata, MetadataPolicy, UserId, UserIdFormat, UserIdRule, mode_name,
 };
 use crate::config::snapshot::Mode;
 use crate::rejection::{Code, Rejection};
@@ -77,6 +77,28 @@ impl Identity {
             assurance: Assurance::Asserted,
             state: State::Complete,
         }
+    }
+
+    /// Whether a launch could still establish it: a reload may have changed the rules under a
+    /// session, and the app must not be told what they no longer allow.
+    pub fn is_of(&self, policy: &MetadataPolicy) -> bool {
+        let is_test = policy.mode == Mode::Test;
+        let is_proven =
+            matches!(self.assurance, Assurance::Signed | Assurance::Jwt | Assurance::Session);
+        let format = if is_test { UserIdFormat::Token } else { policy.format };
+        let has_its_user = match (&self.user_id, policy.user_id) {
+            (Some(_), UserIdRule::None) => false,
+            (Some(_), _) if self.assurance == Assurance::Generated => {
+                policy.allow_generated_id || is_test
+            }
+            (Some(id), rule) => {
+                let is_word = !is_proven && rule == UserIdRule::Required;
+                format.admits(id) && (!is_word || policy.trust_asserted)
+            }
+            (None, UserIdRule::Required) => is_test || self.state == State::Awaiting,
+            (None, _) => self.state == State::Complete,
+        };
+        self.mode == policy.mode && has_its_user && (is_proven || !policy.signed)
     }
 
     /// A launch with this metadata asks for the very identity that this is. A generated one is
@@ -226,7 +248,7 @@ pub(super) fn push_hex(bytes: &[u8], out: &mut String) {
 mod tests {
     use super::*;
     use crate::http1::fields::Known;
-    use crate::policy::metadata::{Parameters, UserIdFormat, Voucher, decide};
+    use crate::policy::metadata::{Parameters, Voucher, decide};
     use crate::policy::query::{pairs, raw_pairs};
     use proptest::prelude::*;
 

@@ -124,7 +124,7 @@ fn its_embedders_may_call_it_and_it_may_be_for_frames_alone() {
 fn an_embedder_that_is_named_twice_is_one() {
     let snapshot = load(
         "",
-        "embed_origins = [\"https://www.example\", \"https://WWW.example:443\"]\n\
+        "embed_origins = [\"https://www.example\"]\n\
          sites.www = { hosts = [\"www.example\"], upstream = \"app\", embeds = [\"chat\"] }",
         &[("chat", "mode = \"public\"")],
     );

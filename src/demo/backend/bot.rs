@@ -86,7 +86,7 @@ fn hello(seen: &Seen) -> String {
 fn identity(seen: &Seen) -> String {
     let caller = &seen.caller;
     let session = match &caller.session {
-        Some(session) => format!(" All of it is about session {session}, and ends with it."),
+        Some(session) => format!(" This is session {session}."),
         None => String::new(),
     };
     match (&caller.user_id, caller.assurance.as_deref()) {
@@ -96,8 +96,8 @@ fn identity(seen: &Seen) -> String {
         ),
         (Some(id), assurance) => format!(
             "Vestibule says you are {id}, and how much that is worth: {}. The page around me said \
-             so, and anyone who can write a page could have said the same. Good enough for a demo, \
-             not for a bank. What your URL or your message says about you, I do not read.{session}",
+             so, and anyone's page could. What your URL or your message says, I do not \
+             read.{session}",
             assurance.unwrap_or("not said")
         ),
         (None, _) => "Vestibule gave me no user id for you, and as a visitor you need none.".into(),

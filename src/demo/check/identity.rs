@@ -118,7 +118,7 @@ async fn forged_by_events(frame: &Frame<'_>) -> Outcome {
 /// What the app saw of an event stream.
 async fn streamed(frame: &Frame<'_>, lines: &str) -> Result<Value, String> {
     let lines = format!("Accept: text/event-stream\r\n{lines}");
-    let answer = frame.get("/api/stream?text=hi", &lines).await?.with_status(200)?;
+    let answer = frame.get("/api/stream?text=thanks", &lines).await?.with_status(200)?;
     let text = answer.text();
     let (_, done) = text.split_once("event: done\ndata: ").ok_or("the stream broke off")?;
     let done: Value = serde_json::from_str(done.trim()).map_err(|error| error.to_string())?;

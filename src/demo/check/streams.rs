@@ -161,7 +161,7 @@ async fn say(socket: &mut Socket, text: &str) -> Result<(usize, Value), String> 
 pub async fn seen(frame: &Frame<'_>, forged: &[(&str, &str)]) -> Result<Value, String> {
     let talk = async {
         let mut socket = open(frame, forged).await?;
-        let (_, seen) = say(&mut socket, "hi").await?;
+        let (_, seen) = say(&mut socket, "thanks").await?;
         close(&mut socket).await?;
         Ok(seen)
     };

@@ -1,6 +1,7 @@
 //! The checks against a stand-in for the door: all pass where it does its work, and each fault is
 //! noticed by the lines that are there for it.
 
+mod firewall;
 mod stand_in;
 
 use std::sync::{Arc, Mutex};
@@ -9,7 +10,7 @@ use super::*;
 use crate::demo::backend::{Backend, Trust};
 use stand_in::{Fault, StandIn};
 
-/// The lines that fail, without what was seen.
+/// The lines that fail, with what was seen.
 fn failures(fault: Fault) -> Vec<String> {
     let backend = Backend::start(Trust { command: "trust it".into() }).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -24,7 +25,7 @@ fn failures(fault: Fault) -> Vec<String> {
     report.finish();
     let lines = lines.lock().unwrap();
     let failed = lines.iter().filter_map(|line| line.strip_prefix("FAIL "));
-    failed.map(|line| line.split(": ").next().unwrap().to_owned()).collect()
+    failed.map(str::to_owned).collect()
 }
 
 #[track_caller]
@@ -48,7 +49,10 @@ fn a_door_that_buffers_streams_is_noticed() {
 
 #[test]
 fn a_door_that_believes_its_client_is_noticed() {
-    check(Fault::BelievesClient, &["forged"]);
+    check(
+        Fault::BelievesClient,
+        &["forged X-Forwarded-For", "forged identity headers", "by server-sent", "by WebSocket"],
+    );
 }
 
 #[test]
@@ -75,4 +79,61 @@ fn a_door_that_shows_any_certificate_and_serves_any_host_is_noticed() {
 #[test]
 fn a_door_that_rewrites_queries_is_noticed() {
     check(Fault::RewritesQuery, &["URL fallback"]);
+}
+
+#[test]
+fn a_door_that_opens_streams_before_anybody_is_known_is_noticed() {
+    check(
+        Fault::OpensAwaiting,
+        &[
+            "its event stream gets 401",
+            "its message gets 401",
+            "its WebSocket",
+            "completes nothing",
+        ],
+    );
+}
+
+#[test]
+fn a_door_that_takes_any_launch_is_noticed() {
+    check(
+        Fault::TakesAnyLaunch,
+        &[
+            "403 mode_mismatch",
+            "400 user_id_missing",
+            "400 user_id_invalid",
+            "400 parameter_duplicate",
+            "400 metadata_contradiction",
+            "in another mode is refused",
+        ],
+    );
+}
+
+#[test]
+fn a_door_that_any_page_may_call_is_noticed() {
+    check(Fault::AnyOrigin, &["of another page are refused"]);
+}
+
+#[test]
+fn a_door_that_does_not_tell_a_socket_who_is_asking_is_noticed() {
+    check(
+        Fault::SilentSockets,
+        &[
+            "user id and request id of the WebSocket",
+            "nor do they by WebSocket",
+            "the same session",
+        ],
+    );
+}
+
+#[test]
+fn a_door_that_is_careless_with_sessions_is_noticed() {
+    check(Fault::KeepsSessions, &["another user's launch ends"]);
+    check(Fault::SharesSessions, &["worth nothing at the employees'"]);
+    check(Fault::TakesAlteredSessions, &["one letter changed"]);
+}
+
+#[test]
+fn a_door_without_a_limit_is_noticed() {
+    check(Fault::NoLimit, &["more than 60 launches"]);
 }

@@ -93,7 +93,8 @@ const reports = {
       note('chat-embed-ready from the frame');
       return;
     }
-    step('ready', sincePress(), 'done');
+    // Not again for a chat that loads anew because it has changed hands.
+    if (!byId('step-ready').dataset.state) step('ready', sincePress(), 'done');
     note('chat-embed-ready from the frame', {
       detail: configSent ? 'its configuration was posted before' : undefined,
     });

@@ -58,6 +58,10 @@ impl Downstream for Http1 {
         self.dress = dress;
     }
 
+    fn undress(&mut self) -> Dress {
+        std::mem::take(&mut self.dress)
+    }
+
     fn answer(&mut self, answer: &Answer) -> io::Result<()> {
         self.skip_buffered_body();
         self.keep_alive &= self.body.is_done();

@@ -151,6 +151,10 @@ impl Downstream for Http2 {
         self.dress = dress;
     }
 
+    fn undress(&mut self) -> Dress {
+        std::mem::take(&mut self.dress)
+    }
+
     fn refusal(&self) -> Option<Rejection> {
         self.refusal.clone()
     }

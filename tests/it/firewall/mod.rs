@@ -1,5 +1,6 @@
 //! The firewall on the wire: who may open what, and what the app is told about it.
 
+mod adversary;
 mod browser;
 mod limits;
 mod matrix;
