@@ -126,6 +126,8 @@ def test_another_user_after_reopening_is_another_user(tenant: str, door: Deploym
     host.press()
     told = chat.user(page, host.app, "54321")
     assert (told["owner"], told["messages"]) == ("54321", [])
+    # The page's own address won over whatever the frame would have gone to by itself.
+    assert told["query"].get("user_id") == "54321", told
 
 
 def test_an_eager_hidden_frame_waits_for_its_user(tenant: str, door: Deployment, page: Page) -> None:
@@ -176,7 +178,9 @@ def test_a_refused_payload_is_told_to_the_page(tenant: str, door: Deployment, pa
     assert not host.record.of("ack")
 
 
-def test_a_page_of_the_chats_own_origin_does_not_speak_for_its_parent(tenant: str, door: Deployment, page: Page) -> None:
+def test_a_page_of_the_chats_own_origin_does_not_speak_for_its_parent(
+    tenant: str, door: Deployment, page: Page
+) -> None:
     """A configuration that does not come from the page around the frame is nobody's word."""
     host = Host(page, door, tenant, loading="eager", fallback="false")
     host.record.wait("ready")

@@ -172,9 +172,7 @@ def test_the_prefix_opens_in_frames_only(door: Deployment, certificates) -> None
     assert chat_.get("/", FRAME).status == 200
 
 
-def test_the_prefix_is_gone_before_the_app(
-    door: Deployment, certificates, wire_upstream: RawUpstream
-) -> None:
+def test_the_prefix_is_gone_before_the_app(door: Deployment, certificates, wire_upstream: RawUpstream) -> None:
     chat_ = Prefixed(door, certificates.ca, "customer", 41)
     marker = "under-the-prefix"
     referrer = f"{chat_.origin}/.v/{chat_.token}/?user_id=41"
@@ -187,9 +185,7 @@ def test_the_prefix_is_gone_before_the_app(
     check_unlogged(door, chat_.token)
 
 
-def test_the_apps_own_cookies_are_kept_for_it(
-    door: Deployment, certificates, wire_upstream: RawUpstream
-) -> None:
+def test_the_apps_own_cookies_are_kept_for_it(door: Deployment, certificates, wire_upstream: RawUpstream) -> None:
     """By the session, not by the browser, and for nobody else."""
     first, second = (Prefixed(door, certificates.ca, "customer", user) for user in (41, 42))
     answer = first.get("/static/crumbs-1.js")
@@ -200,9 +196,7 @@ def test_the_apps_own_cookies_are_kept_for_it(
         assert {pair for value in request.values("cookie") for pair in value.split("; ")} == expected
 
 
-def test_a_token_is_good_for_its_persona_alone(
-    door: Deployment, certificates, wire_upstream: RawUpstream
-) -> None:
+def test_a_token_is_good_for_its_persona_alone(door: Deployment, certificates, wire_upstream: RawUpstream) -> None:
     chat_ = Prefixed(door, certificates.ca, "customer", 41)
     answer = chat_.get("/static/stolen.js", origin=door.chat("employee", "wire"))
     assert answer.status == 401, answer

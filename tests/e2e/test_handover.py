@@ -92,9 +92,7 @@ def test_another_persona_keeps_the_stream(tenant: str, door: Deployment, visitor
 
 
 @pytest.mark.parametrize("how", ["url", "message"])
-def test_a_page_that_signs_one_user_out_and_another_in(
-    how: str, tenant: str, door: Deployment, page: Page
-) -> None:
+def test_a_page_that_signs_one_user_out_and_another_in(how: str, tenant: str, door: Deployment, page: Page) -> None:
     page.goto(door.page(tenant, "/account", chat=door.chat("customer", tenant)))
     app = page.frame_locator("#chat-iframe")
     page.evaluate("how => signIn(41, how)", how)

@@ -50,8 +50,12 @@ MATRIX = [
     ("customer", "user_id=7", OK),
     ("employee", "user_id=7", OK),
     # Another persona's mode, or none that exists.
-    *((persona, f"mode={mode}&user_id=7", MODE) for persona in ["public", "customer", "employee", "test"]
-      for mode in ["public", "customer", "employee", "test"] if mode != persona),
+    *(
+        (persona, f"mode={mode}&user_id=7", MODE)
+        for persona in ["public", "customer", "employee", "test"]
+        for mode in ["public", "customer", "employee", "test"]
+        if mode != persona
+    ),
     ("customer", "mode=admin&user_id=7", MODE),
     ("customer", "mode=&user_id=7", MODE),
     ("customer", "mode=Customer&user_id=7", MODE),
@@ -61,13 +65,39 @@ MATRIX = [
     ("customer", "require_user_id=true", MISSING),
     # A positive integer, as JavaScript counts exactly.
     *(("customer", f"mode=customer&user_id={value}", OK) for value in ["1", "9", "9007199254740991"]),
-    *((persona, f"mode={persona}&user_id={value}", INVALID) for persona in ["customer", "employee"] for value in [
-        "", "0", "-1", "%2B1", "01", "1.0", "1e3", "0x10", "9007199254740992", "99999999999999999", "1%00", "%201",
-        "1%20", "1%0A", "abc", "null", "undefined", "NaN", "%D9%A1", "12345%2C678", "true",
-    ]),
+    *(
+        (persona, f"mode={persona}&user_id={value}", INVALID)
+        for persona in ["customer", "employee"]
+        for value in [
+            "",
+            "0",
+            "-1",
+            "%2B1",
+            "01",
+            "1.0",
+            "1e3",
+            "0x10",
+            "9007199254740992",
+            "99999999999999999",
+            "1%00",
+            "%201",
+            "1%20",
+            "1%0A",
+            "abc",
+            "null",
+            "undefined",
+            "NaN",
+            "%D9%A1",
+            "12345%2C678",
+            "true",
+        ]
+    ),
     # Public ids are tokens.
     *(("public", f"mode=public&user_id={value}", OK) for value in ["0", "a", "A-Z.0_9:x", "x" * 128]),
-    *(("public", f"mode=public&user_id={value}", INVALID) for value in ["", "a%20b", "a%2Fb", "%C3%A9", "x" * 129, "a%0D%0Ab"]),
+    *(
+        ("public", f"mode=public&user_id={value}", INVALID)
+        for value in ["", "a%20b", "a%2Fb", "%C3%A9", "x" * 129, "a%0D%0Ab"]
+    ),
     # The persona is as it is configured.
     ("public", "mode=public&require_user_id=true&user_id=a", CONTRADICTS),
     ("public", "mode=public&allow_generated_id=false", CONTRADICTS),
@@ -75,7 +105,10 @@ MATRIX = [
     ("customer", "mode=customer&user_id=7&allow_generated_id=true", CONTRADICTS),
     ("employee", "mode=employee&user_id=7&require_user_id=false&allow_generated_id=true", CONTRADICTS),
     # Flags and directions are spelled one way.
-    *(("customer", f"mode=customer&user_id=7&require_user_id={value}", VALUE) for value in ["", "1", "yes", "True", "TRUE"]),
+    *(
+        ("customer", f"mode=customer&user_id=7&require_user_id={value}", VALUE)
+        for value in ["", "1", "yes", "True", "TRUE"]
+    ),
     *(("customer", f"mode=customer&user_id=7&allow_generated_id={value}", VALUE) for value in ["", "0", "no", "False"]),
     *(("customer", f"mode=customer&user_id=7&direction={value}", OK) for value in ["ltr", "rtl", "auto"]),
     *(("customer", f"mode=customer&user_id=7&direction={value}", VALUE) for value in ["", "LTR", "up"]),
@@ -111,9 +144,7 @@ def test_the_payload_matrix(
         assert not visitor.jar, answer
 
 
-def test_a_refused_launch_never_reaches_the_app(
-    door: Deployment, visitor: Visitor, wire_upstream: RawUpstream
-) -> None:
+def test_a_refused_launch_never_reaches_the_app(door: Deployment, visitor: Visitor, wire_upstream: RawUpstream) -> None:
     marker = "refused-launch"
     answer = visitor.open(f"{door.chat('customer', 'wire')}/{marker}?mode=customer&user_id=abc", PROGRAM)
     assert (answer.status, answer.code) == INVALID
@@ -136,9 +167,7 @@ def refused(visitor: Visitor, origin: str, query: str = "") -> tuple[int, str]:
     return response.status_code, response.body.decode()
 
 
-def test_a_bare_document_opens_no_stream_before_its_identity(
-    tenant: str, door: Deployment, visitor: Visitor
-) -> None:
+def test_a_bare_document_opens_no_stream_before_its_identity(tenant: str, door: Deployment, visitor: Visitor) -> None:
     origin = door.chat("customer", tenant)
     answer = visitor.open(f"{origin}/", DOCUMENT)
     assert answer.status == 200
@@ -159,9 +188,7 @@ def test_a_bare_document_inherits_no_identity(door: Deployment, visitor: Visitor
     assert (status, "identity_incomplete" in body) == (401, True), body
 
 
-def test_a_posted_configuration_completes_a_bare_document(
-    tenant: str, door: Deployment, visitor: Visitor
-) -> None:
+def test_a_posted_configuration_completes_a_bare_document(tenant: str, door: Deployment, visitor: Visitor) -> None:
     """What the bridge script does, by hand."""
     origin = door.chat("customer", tenant)
     visitor.open(f"{origin}/", DOCUMENT)
@@ -304,9 +331,7 @@ METRICS = (b"# TYPE", b"# HELP", b"# EOF", b"active_sessions", b"cache_")
 
 
 @pytest.mark.parametrize("path", SPELLINGS)
-def test_closed_paths_are_closed_in_every_spelling(
-    path: str, tenant: str, door: Deployment, visitor: Visitor
-) -> None:
+def test_closed_paths_are_closed_in_every_spelling(path: str, tenant: str, door: Deployment, visitor: Visitor) -> None:
     """With a session, so that nothing else is in the way."""
     origin = door.chat("public", tenant)
     visitor.open(door.launch("public", tenant))
@@ -318,7 +343,11 @@ def test_closed_paths_are_closed_in_every_spelling(
         if path in NAMES:
             assert answer.status != 200 or answer.value("content-type").startswith("text/html"), answer
         elif method != "HEAD":
-            assert (answer.status, answer.code) in [(403, "path_closed"), (400, "path_ambiguous"), (400, "target_invalid")], answer
+            assert (answer.status, answer.code) in [
+                (403, "path_closed"),
+                (400, "path_ambiguous"),
+                (400, "target_invalid"),
+            ], answer
         else:
             assert answer.status in (400, 403), answer
 
@@ -326,7 +355,9 @@ def test_closed_paths_are_closed_in_every_spelling(
 def test_the_closed_paths_are_open_without_us(tenant: str, streamlits: dict[str, int]) -> None:
     """Otherwise the test above would prove nothing."""
     port = streamlits["1.39" if tenant == "v139" else "1.67"]
-    spellings = ["/_stcore/metrics"] + (["/%5fstcore/metrics", "/_stcore%2fmetrics"] if tenant == "v167" else ["/st-metrics"])
+    spellings = ["/_stcore/metrics"] + (
+        ["/%5fstcore/metrics", "/_stcore%2fmetrics"] if tenant == "v167" else ["/st-metrics"]
+    )
     for path in spellings:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
