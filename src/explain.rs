@@ -112,7 +112,10 @@ impl<'u> Url<'u> {
     }
 
     fn host(&self) -> &'u str {
-        self.authority.split(':').next().unwrap_or_default()
+        match self.authority.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            _ => self.authority,
+        }
     }
 }
 
@@ -281,7 +284,13 @@ impl<'a> World<'a> {
         };
         let admission = admit(self.snapshot, &self.connection, head, &ambient);
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "{step}  {} {}", head.method, prefix::printable(&head.target));
+        let asked = match &admission.address {
+            Some(address) => canonical(&address.path, address.query),
+            // What has no canonical form may spell a token in any.
+            None if head.target.contains("/.v/") => "/.v/-".to_owned(),
+            None => head.target.clone(),
+        };
+        let _ = writeln!(out, "{step}  {} {asked}", head.method);
         for (stage, text) in journal.take() {
             line(out, stage, &text);
         }
@@ -365,6 +374,11 @@ impl<'a> World<'a> {
             }
         }
     }
+}
+
+fn canonical(path: &str, query: Option<&str>) -> String {
+    let path = prefix::printable(path);
+    query.map_or_else(|| path.to_string(), |query| format!("{path}?{query}"))
 }
 
 fn random() -> [u8; 16] {

@@ -29,7 +29,7 @@ use crate::policy::origin::Headers;
 use crate::policy::session::prefix::{self, Prefixed};
 use crate::rejection::{Code, Rejection};
 use crate::route::{Match, Target};
-use crate::state::limits::Limiter;
+use crate::state::limits::{FormMemory, Limiter};
 use visit::Visit;
 
 pub use facts::{Ambient, ConnectionFacts, Journal, Scheme};
@@ -93,6 +93,11 @@ pub struct Permit {
 }
 
 impl Permit {
+    /// What the form holds while it is being read.
+    pub fn memory(&self) -> Option<FormMemory> {
+        self.passed.form_memory()
+    }
+
     /// The form is read: [`admit`] charges the launch that it is.
     pub fn give_back(self, now: Moment) {
         let _ = limits::continuation(self.passed, &self.rules, now);

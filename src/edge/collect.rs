@@ -12,6 +12,7 @@ use crate::http1::framing::Framing;
 use crate::http1::head::{ResponseHead, Version};
 use crate::net::deadline::Deadline;
 use crate::rejection::{Code, Rejection};
+use crate::state::limits::FormMemory;
 use crate::upstream::client::{Client, ClientError};
 use crate::upstream::connection::Incoming;
 
@@ -19,13 +20,14 @@ use crate::upstream::connection::Incoming;
 /// now and then is not held for long.
 const WHOLE: u32 = 4;
 
-/// At most `most` bytes; each piece must come within `patience`. No rejection where nobody is left
+/// At most `most` bytes, counted in `memory`; each piece must come within `patience`. No rejection where nobody is left
 /// to be told.
 pub async fn collect<C: Client>(
     client: &mut C,
     deadline: &mut Deadline,
     most: usize,
     patience: Duration,
+    mut memory: Option<FormMemory>,
 ) -> Result<Vec<u8>, Option<Rejection>> {
     let too_large = || Some(Rejection::new(Code::BodyTooLarge, "a form exceeds form_bytes"));
     if matches!(client.request().framing, Framing::Length(length) if length > most as u64) {
@@ -62,6 +64,10 @@ pub async fn collect<C: Client>(
         client.consume(count);
         if body.len() > most {
             return Err(too_large());
+        }
+        if memory.as_mut().is_some_and(|memory| !memory.take(count)) {
+            let why = "the tenant's launches hold all the memory that forms may";
+            return Err(Some(Rejection::new(Code::CapacityExhausted, why)));
         }
     }
 }

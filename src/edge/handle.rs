@@ -11,7 +11,7 @@ use super::respond::{self, Answer};
 use super::worker::Worker;
 use crate::http1::framing::Framing;
 use crate::net::deadline::Deadline;
-use crate::pipeline::{ConnectionFacts, Dress};
+use crate::pipeline::{ConnectionFacts, Dress, Permit};
 use crate::rejection::Rejection;
 use crate::state::sessions::{StreamGuard, while_open};
 use crate::telemetry::access_log::{Record, StreamLog};
@@ -113,7 +113,8 @@ async fn read<C: Downstream>(
 ) -> Result<Vec<u8>, Option<Rejection>> {
     let permit = wanted.permit()?;
     let patience = worker.limits().body_timeout;
-    let body = collect::collect(client, deadline, wanted.most, patience).await?;
+    let memory = permit.as_ref().and_then(Permit::memory);
+    let body = collect::collect(client, deadline, wanted.most, patience, memory).await?;
     if let Some(permit) = permit {
         permit.give_back(worker.moment());
     }

@@ -150,12 +150,19 @@ pub(crate) struct TenantBuckets {
     names: quality::RandomState,
     /// Keys that it may have.
     most: AtomicUsize,
+    /// Bytes of forms that are being read.
+    forms: AtomicUsize,
 }
 
 impl TenantBuckets {
     fn new(most: usize) -> Self {
         let names = quality::RandomState::default();
-        Self { held: Mutex::default(), names, most: AtomicUsize::new(most) }
+        Self {
+            held: Mutex::default(),
+            names,
+            most: AtomicUsize::new(most),
+            forms: AtomicUsize::new(0),
+        }
     }
 
     pub(crate) fn key(&self, client: Client, scope: Scope<'_>) -> Key {
@@ -176,6 +183,34 @@ impl TenantBuckets {
         // Buckets are plain numbers: a panic elsewhere leaves none half written.
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         Buckets { held, most: self.most.load(Ordering::Relaxed) }
+    }
+}
+
+/// Bytes of forms that one tenant's launches may hold while they are being read.
+const FORMS: usize = 64 << 20;
+
+/// What one form holds of its tenant's memory; given back when it is dropped.
+#[derive(Debug)]
+pub struct FormMemory {
+    tenant: Arc<TenantBuckets>,
+    held: usize,
+}
+
+impl FormMemory {
+    pub(crate) fn of(tenant: &Arc<TenantBuckets>) -> Self {
+        Self { tenant: Arc::clone(tenant), held: 0 }
+    }
+
+    /// Takes more; false where the tenant's launches hold all that they may.
+    pub fn take(&mut self, bytes: usize) -> bool {
+        self.held += bytes;
+        self.tenant.forms.fetch_add(bytes, Ordering::Relaxed) + bytes <= FORMS
+    }
+}
+
+impl Drop for FormMemory {
+    fn drop(&mut self) {
+        self.tenant.forms.fetch_sub(self.held, Ordering::Relaxed);
     }
 }
 

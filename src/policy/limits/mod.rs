@@ -26,7 +26,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::launch::Kind;
-use crate::state::limits::{Limiter, Scope, TenantBuckets};
+use crate::state::limits::{FormMemory, Limiter, Scope, TenantBuckets};
 pub use answer::{BucketName, Fields, Limited, Standing};
 pub use rate::{Bucket, Moment, REFILLS, Rate, RateError, Taken, Wait};
 
@@ -132,6 +132,13 @@ pub enum Proof {
 pub struct AddressPassed {
     client: Client,
     charged: Option<(Arc<TenantBuckets>, Standing)>,
+}
+
+impl AddressPassed {
+    /// What the tenant's launches may hold in memory; nothing where nothing was charged.
+    pub fn form_memory(&self) -> Option<FormMemory> {
+        self.charged.as_ref().map(|(buckets, _)| FormMemory::of(buckets))
+    }
 }
 
 /// Witness: every limit is met and charged.

@@ -179,3 +179,20 @@ fn workers_together_never_let_more_through_than_the_rule() {
     });
     assert_eq!(passed, 300);
 }
+
+#[test]
+fn forms_of_a_tenant_share_its_memory_and_give_it_back() {
+    let limiter = Limiter::default();
+    limiter.follow(["acme", "globex"]);
+    let form = |tenant: &str| FormMemory::of(&limiter.tenant(tenant));
+    let mut first = form("acme");
+    assert!(first.take(FORMS - 10));
+    let mut second = form("acme");
+    assert!(second.take(10));
+    assert!(!second.take(1));
+    assert!(form("globex").take(FORMS), "another tenant's");
+    drop(first);
+    assert!(second.take(1));
+    drop(second);
+    assert!(form("acme").take(FORMS));
+}
