@@ -163,6 +163,7 @@ mod tests {
             origin: OriginRules { opaque_launch: OpaqueLaunch::Free, ..OriginRules::default() },
             rules: Arc::new(Rules::default()),
             assertion: None,
+            signing: None,
             tenant: "tenant".into(),
             name: path.into(),
             hosts: Vec::new(),

@@ -23,6 +23,7 @@ use crate::policy::metadata::MetadataPolicy;
 use crate::policy::origin::OriginRules;
 use crate::policy::session::UnixSeconds;
 use crate::policy::session::keys::PersonaKeys;
+use crate::policy::signature::SigningPolicy;
 use crate::route::RouteTable;
 use crate::tls::store::CertStore;
 
@@ -187,6 +188,8 @@ pub struct Persona {
     pub rules: Arc<Rules>,
     /// Present where somebody can verify an assertion.
     pub assertion: Option<Arc<AssertionPolicy>>,
+    /// Present where launches must be signed.
+    pub signing: Option<Arc<SigningPolicy>>,
 }
 
 #[derive(Debug)]

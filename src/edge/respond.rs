@@ -43,7 +43,7 @@ pub fn refusal(
     if navigates(head) {
         let page = match rejection.code {
             Code::CookiesRequired => pages::cookies_refused(None, None),
-            code => pages::refused(code, request_id, None),
+            code => pages::refused(code, rejection.detail.as_deref(), request_id, None),
         };
         return with_limits(shown(rejection.status(), page, owner), rejection);
     }
@@ -78,6 +78,9 @@ pub fn problem(rejection: &Rejection, request_id: &str) -> Answer {
         "code": code.as_str(),
         "request_id": request_id,
     });
+    if let Some(detail) = &rejection.detail {
+        body["detail"] = detail.as_ref().into();
+    }
     if let Some(limited) = &rejection.limited {
         body["bucket"] = limited.bucket.as_str().into();
         body["retry_after"] = limited.retry_after().into();

@@ -13,3 +13,4 @@ pub mod origin;
 pub mod query;
 pub mod secret;
 pub mod session;
+pub mod signature;

@@ -12,6 +12,7 @@ mod identity;
 mod limits;
 mod secrets;
 mod server;
+mod signing;
 mod tenants;
 #[cfg(test)]
 mod tests;

@@ -231,6 +231,7 @@ fn persona(name: &str, host: &str, path: &str) -> Arc<Persona> {
         origin: OriginRules { opaque_launch: OpaqueLaunch::Free, ..OriginRules::default() },
         rules: Arc::new(Rules::default()),
         assertion: None,
+        signing: None,
         tenant: "acme".into(),
         name: name.into(),
         hosts: vec![host.into()],

@@ -12,6 +12,7 @@ pub mod frames;
 pub mod gate;
 pub mod identity;
 pub mod response;
+pub mod signature;
 
 use std::future::Future;
 
@@ -24,7 +25,7 @@ pub type Body = fn(&[u8]);
 
 /// The name of a body, as its seeds' folder is called, and the body.
 #[allow(dead_code, reason = "a fuzz target uses one body, not the list")]
-pub const ALL: [(&str, Body); 10] = [
+pub const ALL: [(&str, Body); 11] = [
     ("codec_against_hyper", codec::codec_against_hyper),
     ("response_against_hyper", response::response_against_hyper),
     ("chunk_decoder", chunk::chunk_decoder),
@@ -35,6 +36,7 @@ pub const ALL: [(&str, Body); 10] = [
     ("session_token", identity::session_token),
     ("splice_document", embed::splice_document),
     ("embed_config", embed::embed_config),
+    ("signed_launch", signature::signed_launch),
 ];
 
 /// Input as it can be pasted into a test.

@@ -178,6 +178,7 @@ impl Builder {
             origin: OriginRules { opaque_launch: OpaqueLaunch::Free, ..OriginRules::default() },
             rules: Arc::new(unlimited()),
             assertion: None,
+            signing: None,
             tenant: "acme".into(),
             name: format!("persona-{index}").into(),
             hosts: vec![route.host.into()],
