@@ -23,6 +23,7 @@ use vestibule::policy::limits::Moment;
 use vestibule::policy::session::UnixSeconds;
 use vestibule::state::jar::Jars;
 use vestibule::state::limits::Limiter;
+use vestibule::state::replay::Replays;
 use vestibule::state::sessions::Sessions;
 
 struct Counting;
@@ -76,6 +77,7 @@ struct World {
     limiter: Limiter,
     sessions: Sessions,
     jars: Arc<Jars>,
+    replays: Replays,
     assertions: RefCell<AssertionStore>,
 }
 
@@ -98,8 +100,9 @@ impl World {
             scheme: Scheme::Https,
             server_name: None,
         };
-        let jars = Arc::default();
-        Self { snapshot, connection, limiter, sessions, jars, assertions: RefCell::default() }
+        let (jars, replays) = (Arc::default(), Replays::default());
+        let assertions = RefCell::default();
+        Self { snapshot, connection, limiter, sessions, jars, replays, assertions }
     }
 
     fn admit<'h>(&self, head: &'h RequestHead, moment: Moment) -> Admission<'h> {
@@ -110,6 +113,7 @@ impl World {
             limiter: &self.limiter,
             sessions: &self.sessions,
             jars: &self.jars,
+            replays: &self.replays,
             body: None,
             journal: None,
         };

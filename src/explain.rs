@@ -26,6 +26,7 @@ use crate::policy::limits::Moment;
 use crate::policy::session::{UnixSeconds, prefix};
 use crate::state::jar::Jars;
 use crate::state::limits::Limiter;
+use crate::state::replay::Replays;
 use crate::state::sessions::Sessions;
 
 /// A request as somebody describes it.
@@ -219,6 +220,7 @@ struct World<'a> {
     limiter: Limiter,
     sessions: Sessions,
     jars: Arc<Jars>,
+    replays: Replays,
     now: UnixSeconds,
 }
 
@@ -238,6 +240,7 @@ impl<'a> World<'a> {
             limiter,
             sessions,
             jars: Arc::default(),
+            replays: Replays::default(),
             now: UnixSeconds::from(SystemTime::now()),
         }
     }
@@ -279,6 +282,7 @@ impl<'a> World<'a> {
             limiter: &self.limiter,
             sessions: &self.sessions,
             jars: &self.jars,
+            replays: &self.replays,
             body: request.body.as_deref().filter(|_| wants).map(str::as_bytes),
             journal: Some(&journal),
         };

@@ -109,6 +109,7 @@ pub fn prepare(
         limiter: &worker.limiter,
         sessions: &worker.sessions,
         jars: &worker.jars,
+        replays: &worker.replays,
         body: body.as_ref().ok().and_then(Option::as_deref),
         journal: None,
     };

@@ -9,6 +9,7 @@ use crate::policy::limits::Moment;
 use crate::policy::session::UnixSeconds;
 use crate::state::jar::Jars;
 use crate::state::limits::Limiter;
+use crate::state::replay::Replays;
 use crate::state::sessions::Sessions;
 
 /// What is known about a connection before its first request.
@@ -75,6 +76,7 @@ pub struct Ambient<'a> {
     pub random: &'a dyn Fn() -> [u8; 16],
     pub limiter: &'a Limiter,
     pub sessions: &'a Sessions,
+    pub replays: &'a Replays,
     /// The apps' cookies of pages without cookies.
     pub jars: &'a Arc<Jars>,
     /// The request's body, where [`super::wanted_body`] asked for it.

@@ -34,7 +34,9 @@ use crate::policy::query::raw_pairs;
 use crate::policy::session::{
     Arrival, Bare, Predecessor, Purpose, Session, SessionId, Stage, Succession, succession,
 };
+use crate::policy::signature::{self, Basis, Verified};
 use crate::rejection::{Code, Rejection};
+use crate::state::replay::Attempt;
 
 /// True for a form that launches, whose fields are needed for the decision.
 pub(super) fn is_form_launch(app: AppKind, head: &RequestHead, below: &str) -> bool {
@@ -65,25 +67,24 @@ pub(super) fn decide(
         held => held,
     };
     let leads_back = leads_back(visit, &held, is_form);
-    let part = match is_form {
-        // Our redirects lead to no form.
-        true => Part::First,
-        false => part(visit, &held, leads_back),
-    };
+    let part = part(visit, &held, leads_back);
     let passed = visit.address_limit(counts(kind, part))?;
-    let parameters = parameters(visit, is_form)?;
-    let is_bare = parameters.is_bare();
-    let metadata = metadata::decide(&visit.persona.metadata, parameters, Voucher::Browser)?;
-    visit.ambient.note("metadata", || metadata.to_string());
+    let form = if is_form { Some(form(visit)?) } else { None };
+    let basis = basis(visit, form, held.as_ref().ok())?;
+    let Claim { metadata, is_bare } = Claim::of(visit, form, basis.as_ref())?;
     let held = match held {
         Err(refusal) if refusal.code == Code::FrameOnly => return Err(refusal),
-        _ if leads_back => return Ok(see_other(visit, fields, "", false)),
+        _ if leads_back => return Ok(see_other(visit, fields, "", visit.address.query)),
         Ok(session) => Some(session),
         Err(_) => None,
     };
     visit.note_session(held.as_ref());
-    let from = visit.origin(origin::Kind::Launch, Credential::None)?;
-    let step = Step { visit, metadata, is_form, part };
+    let from = visit.origin(origin::Kind::Launch, credential(basis.as_ref()))?;
+    let verified = match &basis {
+        Some(Basis::Signature(verified)) => Some(verified),
+        Some(Basis::Session) | None => None,
+    };
+    let step = Step { visit, metadata, verified, is_form, part };
     match step.succession(held.as_ref(), is_bare) {
         (Succession::Continue { reissue }, Some(session)) => {
             step.go_on(session, reissue, (passed, from), fields)
@@ -92,6 +93,65 @@ pub(super) fn decide(
         (Succession::Continue { .. }, None) => {
             Err(Rejection::new(Code::Internal, "nothing cannot be continued"))
         }
+    }
+}
+
+/// What a launch of a signed persona rests on; nothing where launches are not signed.
+fn basis<'v>(
+    visit: &Visit<'v>,
+    form: Option<&'v [u8]>,
+    held: Option<&Session>,
+) -> Result<Option<Basis<'v>>, Rejection> {
+    let Some(policy) = &visit.persona.signing else { return Ok(None) };
+    let now = visit.ambient.now.0.saturating_mul(1000);
+    let basis = signature::basis(policy, visit.address.query, form, now, held)?;
+    visit.ambient.note("signature", || match &basis {
+        Basis::Signature(_) => "verified".to_owned(),
+        Basis::Session => "none is needed: the session has one, and nothing is claimed".to_owned(),
+    });
+    Ok(Some(basis))
+}
+
+fn credential(basis: Option<&Basis<'_>>) -> Credential {
+    match basis {
+        Some(Basis::Signature(_)) => Credential::Explicit,
+        Some(Basis::Session) => Credential::Cookie,
+        None => Credential::None,
+    }
+}
+
+/// What a launch says about identity, as far as it may.
+struct Claim<'c> {
+    /// None where the session says it, and the launch claims nothing.
+    metadata: Option<Metadata<'c>>,
+    /// It says nothing about identity, and nobody vouches for it.
+    is_bare: bool,
+}
+
+impl<'c> Claim<'c> {
+    fn of(
+        visit: &Visit<'c>,
+        form: Option<&'c [u8]>,
+        basis: Option<&'c Basis<'_>>,
+    ) -> Result<Self, Rejection> {
+        let policy = &visit.persona.metadata;
+        let (metadata, is_bare) = match basis {
+            Some(Basis::Session) => return Ok(Self { metadata: None, is_bare: false }),
+            Some(Basis::Signature(verified)) => {
+                let parameters = Parameters::from_pairs(verified.pairs())?;
+                (metadata::decide(policy, parameters, Voucher::Signature)?, false)
+            }
+            None => {
+                // Query and form together; a name in both is a repetition.
+                let query = raw_pairs(visit.address.query.unwrap_or_default().as_bytes());
+                let parameters =
+                    Parameters::from_raw(query.chain(raw_pairs(form.unwrap_or_default())))?;
+                let is_bare = parameters.is_bare();
+                (metadata::decide(policy, parameters, Voucher::Browser)?, is_bare)
+            }
+        };
+        visit.ambient.note("metadata", || metadata.to_string());
+        Ok(Self { metadata: Some(metadata), is_bare })
     }
 }
 
@@ -111,24 +171,21 @@ fn leads_back(visit: &Visit<'_>, held: &Result<Session, Rejection>, is_form: boo
     visit.prefixed.is_some() && !is_form && (held.is_err() || visit.keeps_cookies())
 }
 
-/// Query and form together; a name in both is a repetition.
-fn parameters<'a>(visit: &Visit<'a>, is_form: bool) -> Result<Parameters<'a>, Rejection> {
-    let query = raw_pairs(visit.address.query.unwrap_or_default().as_bytes());
-    if !is_form {
-        return Parameters::from_raw(query);
-    }
-    let urlencoded = visit.head.fields.get(Known::ContentType).is_some_and(is_urlencoded);
-    if !urlencoded {
+/// The body of a form.
+fn form<'v>(visit: &Visit<'v>) -> Result<&'v [u8], Rejection> {
+    if !visit.head.fields.get(Known::ContentType).is_some_and(is_urlencoded) {
         let why = "a launch by POST is application/x-www-form-urlencoded";
         return Err(Rejection::new(Code::MediaTypeUnsupported, why));
     }
-    Parameters::from_raw(query.chain(raw_pairs(visit.ambient.body.unwrap_or_default())))
+    Ok(visit.ambient.body.unwrap_or_default())
 }
 
 /// A launch whose metadata is allowed.
 struct Step<'a, 'v> {
     visit: &'a Visit<'v>,
-    metadata: Metadata<'v>,
+    /// None where the session goes on because nothing is claimed.
+    metadata: Option<Metadata<'a>>,
+    verified: Option<&'a Verified<'a>>,
     is_form: bool,
     part: Part,
 }
@@ -145,15 +202,21 @@ impl Step<'_, '_> {
         if is_bare && self.is_below_token() && held.as_ref().is_some_and(is_ours) {
             return (Succession::Continue { reissue: false }, held.cloned());
         }
+        let Some(metadata) = &self.metadata else {
+            return match held.filter(is_ours) {
+                Some(held) => (Succession::Continue { reissue: false }, Some(held.clone())),
+                None => (Succession::Start { ends: None }, None),
+            };
+        };
         let site = self.visit.headers.site;
         let arrival = Arrival {
             device,
-            proof: None,
+            proof: self.verified.map(Verified::proof),
             is_bare,
             by_itself: site.is_none_or(|site| site == b"same-origin"),
             now: self.visit.ambient.now,
         };
-        (succession(held, &self.metadata, &arrival), held.cloned())
+        (succession(held, metadata, &arrival), held.cloned())
     }
 
     fn go_on(
@@ -165,7 +228,7 @@ impl Step<'_, '_> {
     ) -> Result<Action, Rejection> {
         let visit = self.visit;
         let now = visit.ambient.now;
-        let passed = visit.tenant_limits(passed, from, fields)?;
+        let passed = self.spend(Some(&session), session.id, (passed, from), fields)?;
         if self.is_below_token() {
             let is_relative = visit.persona.app == AppKind::Streamlit;
             if !is_relative && needs_session(&visit.persona.metadata) {
@@ -174,7 +237,7 @@ impl Step<'_, '_> {
             }
             if self.is_form {
                 let prefix = visit.path_prefix(&session)?;
-                return Ok(see_other(visit, fields, &prefix, true));
+                return Ok(self.see_other(fields, &prefix));
             }
             fields.push(("Referrer-Policy", "same-origin".to_owned()));
             return self.document(passed, session);
@@ -188,14 +251,16 @@ impl Step<'_, '_> {
             // this launch.
             session.stage = if self.is_form { Stage::Launching } else { Stage::Settled };
             session.bare = if self.is_form { Bare::Continues } else { session.bare };
-            session.identity.direction = self.metadata.direction().or(session.identity.direction);
+            let said = self.metadata.as_ref().and_then(Metadata::direction);
+            session.identity.direction = said.or(session.identity.direction);
+            session.proof = self.verified.map(Verified::proof).or(session.proof);
             self.visit.set_cookie(&session, fields)?;
             session
         } else {
             session
         };
         if self.is_form {
-            return Ok(see_other(visit, fields, "", true));
+            return Ok(self.see_other(fields, ""));
         }
         self.document(passed, session)
     }
@@ -213,14 +278,18 @@ impl Step<'_, '_> {
             // What looked like part of another launch is one of its own.
             Part::Continuation => visit.address_limit(Charge::One)?,
         };
-        let passed = visit.tenant_limits(passed, from, fields)?;
+        let Some(metadata) = &self.metadata else {
+            let why = "the session that is signed is another device's";
+            return Err(Rejection::new(Code::SignatureMissing, why));
+        };
+        let device = visit.owner.device().map(|slug| &**slug);
+        let identity = Identity::settle(metadata, device, (visit.ambient.random)());
+        let mut session = begin(visit, identity, held.as_ref());
+        session.proof = self.verified.map(Verified::proof);
+        let passed = self.spend(held.as_ref(), session.id, (passed, from), fields)?;
         if let (Some(_), Some(held)) = (ends, &held) {
             end(visit, held)?;
         }
-        let device = visit.owner.device().map(|slug| &**slug);
-        let random = (visit.ambient.random)();
-        let identity = Identity::settle(&self.metadata, device, random);
-        let mut session = begin(visit, identity, held.as_ref());
         session.bare = if self.is_form { Bare::Continues } else { Bare::StartsAnew };
         let probes = self.must_probe(&session);
         if !(probes || self.is_form || visit.prefixed.is_some()) {
@@ -230,7 +299,50 @@ impl Step<'_, '_> {
         session.stage = Stage::Launching;
         visit.set_cookie(&session, fields)?;
         let prefix = if probes { visit.path_prefix(&session)? } else { String::new() };
-        Ok(see_other(visit, fields, &prefix, self.is_form))
+        Ok(self.see_other(fields, &prefix))
+    }
+
+    /// A signature is used up, and the tenant's limits are charged: both, or neither.
+    fn spend(
+        &self,
+        held: Option<&Session>,
+        session: SessionId,
+        (passed, from): (AddressPassed, FromAllowed),
+        fields: &mut Vec<AnswerField>,
+    ) -> Result<Passed, Rejection> {
+        let visit = self.visit;
+        let (Some(verified), Some(policy)) = (self.verified, &visit.persona.signing) else {
+            return visit.tenant_limits(passed, from, fields);
+        };
+        let attempt = Attempt {
+            persona: &visit.persona.name,
+            proof: verified.proof(),
+            held,
+            session,
+            client: visit.client(),
+            now: visit.ambient.now,
+            fresh_until: verified.fresh_until(),
+            replay: policy.replay(),
+        };
+        let (replays, tenant) = (visit.ambient.replays, &visit.persona.tenant);
+        let replayed = replays.take(tenant, &attempt)?;
+        visit.tenant_limits(passed, from, fields).inspect_err(|_| {
+            replays.give_back(tenant, &attempt, replayed);
+        })
+    }
+
+    /// 303 to the document; a form's parameters do not travel on in the query.
+    fn see_other(&self, fields: &mut Vec<AnswerField>, prefix: &str) -> Action {
+        let query = self.visit.address.query;
+        match (self.is_form, self.verified) {
+            (false, _) => see_other(self.visit, fields, prefix, query),
+            (true, None) => {
+                let query = query.and_then(cleaned);
+                see_other(self.visit, fields, prefix, query.as_deref())
+            }
+            // All of it was signed, and an unsigned rest of it would be a claim.
+            (true, Some(_)) => see_other(self.visit, fields, prefix, None),
+        }
     }
 
     /// Whether it must be found out first that the browser keeps our cookie.
@@ -252,7 +364,12 @@ impl Step<'_, '_> {
             return Ok(Action::Answer(Answer::Waiting(visit.owner.clone())));
         }
         let opens = (Endpoint::Page, Behind::Asset);
-        Ok(visit.forward(passed, Some(session), Framing::Document, opens))
+        // What was verified is what the app reads.
+        let query = match self.verified {
+            Some(verified) => verified.forward_query(),
+            None => visit.address.query.map(Cow::Borrowed),
+        };
+        Ok(visit.forward(passed, Some(session), (Framing::Document, query.as_deref()), opens))
     }
 }
 
@@ -286,23 +403,21 @@ pub(super) fn end(visit: &Visit<'_>, held: &Session) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// 303 to the document, below `prefix`; a form's parameters do not travel on in the query.
+/// 303 to the document, below `prefix`.
 fn see_other(
     visit: &Visit<'_>,
     fields: &mut Vec<AnswerField>,
     prefix: &str,
-    is_form: bool,
+    query: Option<&str>,
 ) -> Action {
     fields.push(("Cache-Control", "no-store".to_owned()));
     fields.push(("Referrer-Policy", "same-origin".to_owned()));
-    let query = visit.address.query.map(Cow::Borrowed);
-    let query = if is_form { query.and_then(|query| cleaned(&query)) } else { query };
     let path = if visit.path.is_empty() { "/" } else { visit.path };
-    Action::SeeOther(with_query(&[prefix, path].concat(), query.as_deref()))
+    Action::SeeOther(with_query(&[prefix, path].concat(), query))
 }
 
 /// A query without the parameters of a launch; nothing where nothing is left.
-fn cleaned<'q>(query: &str) -> Option<Cow<'q, str>> {
+fn cleaned(query: &str) -> Option<String> {
     let kept: Vec<&str> = query
         .split('&')
         .filter(|piece| {
@@ -311,5 +426,5 @@ fn cleaned<'q>(query: &str) -> Option<Cow<'q, str>> {
                 .is_some_and(|pair| !metadata::NAMES.contains(&&*pair.decoded_name()))
         })
         .collect();
-    (!kept.is_empty()).then(|| Cow::Owned(kept.join("&")))
+    (!kept.is_empty()).then(|| kept.join("&"))
 }

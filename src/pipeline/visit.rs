@@ -150,7 +150,8 @@ impl Visit<'_> {
             Endpoint::Page => Framing::Document,
             _ => Framing::Html,
         };
-        Ok(self.forward(passed, session, framing, (endpoint, behind)))
+        let page = (framing, self.address.query);
+        Ok(self.forward(passed, session, page, (endpoint, behind)))
     }
 
     /// What it opens of the app.
@@ -187,6 +188,7 @@ impl Visit<'_> {
         let tenant = &self.persona.tenant;
         let session =
             authentic.alive(self.persona.revoked_before, |id| sessions.is_revoked(tenant, id))?;
+        self.ambient.replays.confirm(tenant, &self.persona.name, &session, self.ambient.now);
         if session.identity.is_of(&self.persona.metadata) {
             return Ok(session);
         }
@@ -224,8 +226,12 @@ impl Visit<'_> {
         Ok(prefix::join(&token, ""))
     }
 
+    pub fn client(&self) -> Client {
+        Client::of(self.connection.client_of(&self.head.fields))
+    }
+
     pub fn address_limit(&self, charge: Charge) -> Result<AddressPassed, Rejection> {
-        let client = Client::of(self.connection.client_of(&self.head.fields));
+        let client = self.client();
         let rules = &self.persona.rules;
         let key = (&*self.persona.tenant, client);
         limits::address(self.ambient.limiter, rules, key, charge, self.ambient.moment)
@@ -309,7 +315,7 @@ impl Visit<'_> {
         &self,
         _: Passed,
         session: Option<Session>,
-        framing: Framing,
+        (framing, query): (Framing, Option<&str>),
         (endpoint, behind): (Endpoint, Behind),
     ) -> Action {
         let target = if self.owner.strips_prefix() { self.below } else { self.path };
@@ -334,7 +340,7 @@ impl Visit<'_> {
             under,
         };
         Action::Forward(Box::new(Forward {
-            target: with_query(target, self.address.query),
+            target: with_query(target, query),
             websocket: self.websocket,
             passport: Some(self.passport(session, behind)),
             subprotocols,

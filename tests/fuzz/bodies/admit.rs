@@ -23,6 +23,7 @@ use vestibule::policy::session::UnixSeconds;
 use vestibule::policy::session::keys::{PersonaKeys, SessionSecrets};
 use vestibule::route::{RouteTable, Target};
 use vestibule::state::limits::Limiter;
+use vestibule::state::replay::Replays;
 use vestibule::state::sessions::Sessions;
 use vestibule::tls::store::CertStore;
 
@@ -72,6 +73,7 @@ fn check(snapshot: &Snapshot, connection: &ConnectionFacts, head: &RequestHead, 
         limiter: &Limiter::default(),
         sessions: &Sessions::default(),
         jars: &Arc::default(),
+        replays: &Replays::default(),
         body: Some(b"mode=public"),
         journal: None,
     };

@@ -355,6 +355,7 @@ impl Bench {
             random: &|| [7; 16],
             limiter: &self.limiter,
             sessions: &self.sessions,
+            replays: &vestibule::state::replay::Replays::default(),
             jars: &self.jars,
             body,
             journal: None,

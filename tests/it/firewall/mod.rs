@@ -5,6 +5,7 @@ mod browser;
 mod limits;
 mod matrix;
 mod sessions;
+mod signed;
 
 use crate::harness::client::Response;
 use crate::harness::proxy::Proxy;
