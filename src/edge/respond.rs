@@ -78,6 +78,9 @@ pub fn problem(rejection: &Rejection, request_id: &str) -> Answer {
         "code": code.as_str(),
         "request_id": request_id,
     });
+    if let Some(detail) = &rejection.detail {
+        body["detail"] = (**detail).into();
+    }
     if let Some(limited) = &rejection.limited {
         body["bucket"] = limited.bucket.as_str().into();
         body["retry_after"] = limited.retry_after().into();

@@ -3,4 +3,5 @@
 
 pub mod jar;
 pub mod limits;
+pub mod parked;
 pub mod sessions;

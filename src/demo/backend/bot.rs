@@ -253,7 +253,10 @@ mod tests {
 
     #[test]
     fn words_match_whole_and_tokens_join_to_the_reply() {
-        assert!(reply("this thing", &seen("asserted")).contains("small rules"), "“hi” is not in “this”");
+        assert!(
+            reply("this thing", &seen("asserted")).contains("small rules"),
+            "“hi” is not in “this”"
+        );
         let reply = reply("headers", &seen("asserted"));
         assert_eq!(tokens(&reply).collect::<String>(), reply);
         assert!(tokens(&reply).count() > 10);

@@ -112,9 +112,8 @@ impl Client {
         body: &str,
     ) -> Result<Answer, String> {
         let length = body.len();
-        let lines = format!(
-            "{lines}Content-Type: application/json\r\nContent-Length: {length}\r\n"
-        );
+        let lines =
+            format!("{lines}Content-Type: application/json\r\nContent-Length: {length}\r\n");
         let head = self.head("POST", host, target, &lines);
         self.raw(host, format!("{head}\r\n{body}").as_bytes()).await
     }

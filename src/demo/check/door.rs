@@ -114,9 +114,7 @@ async fn http2(frame: &Frame<'_>) -> Outcome {
         if let Ok((name, value)) = frame.session() {
             request = request.header("cookie", format!("{name}={value}"));
         }
-        let request = request
-            .body(())
-            .expect("a URI of a known host and a port, and a token");
+        let request = request.body(()).expect("a URI of a known host and a port, and a token");
         let (response, _) = sender.ready().await?.send_request(request, true)?;
         let (head, mut body) = response.await?.into_parts();
         let mut bytes = Vec::new();
