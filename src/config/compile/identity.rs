@@ -11,19 +11,6 @@ use super::Compiler;
 use crate::policy::metadata::{MetadataPolicy, UserIdFormat, UserIdRule};
 use crate::policy::origin::{AllowedOrigin, OpaqueLaunch, Opens, OriginRules};
 
-/// Parameters that have a meaning of their own in a launch.
-const RESERVED: [&str; 9] = [
-    "mode",
-    "user_id",
-    "require_user_id",
-    "allow_generated_id",
-    "direction",
-    "timestamp",
-    "signature",
-    "instructionOverrides",
-    "prefillMessages",
-];
-
 pub fn mode(persona: &Persona) -> Mode {
     persona.mode.as_ref().map_or(Mode::Public, |at| at.value)
 }
@@ -123,7 +110,6 @@ pub fn check(
     check_user_id(persona, &key, compiler);
     check_documents(persona, embedders, &key, compiler);
     check_secrets(tenant, one, compiler);
-    check_variables(one, &key("variables"), compiler);
 }
 
 /// Keys about a user id that say something about nothing.
@@ -214,22 +200,5 @@ fn check_secrets(tenant: &Entry<Tenant>, one: &Entry<Persona>, compiler: &mut Co
         let key = format!("tenants.{}.personas.{}.signing.secrets", tenant.name, one.name);
         let wrong = Wrong::new("the list is empty", "write secrets = [\"env:NAME\"]");
         compiler.problems.error(at.spot, key, wrong);
-    }
-}
-
-fn check_variables(one: &Entry<Persona>, key: &str, compiler: &mut Compiler<'_>) {
-    let names = one.value.variables.iter().flat_map(|list| &list.value);
-    let names: Vec<_> = names.filter_map(|at| at.value.name.as_ref()).collect();
-    for (index, at) in names.iter().enumerate() {
-        let name = &*at.value.0;
-        if RESERVED.contains(&name) {
-            let what = format!("`{name}` has a meaning of its own in every launch");
-            let wrong = Wrong::new(what, "give the variable another name");
-            compiler.problems.error(at.spot, key, wrong);
-        }
-        if names[..index].iter().any(|other| other.value == at.value) {
-            let wrong = Wrong::new(format!("`{name}` is declared twice"), "keep one of the two");
-            compiler.problems.error(at.spot, key, wrong);
-        }
     }
 }

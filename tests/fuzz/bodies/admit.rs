@@ -231,6 +231,8 @@ fn persona(name: &str, host: &str, path: &str) -> Arc<Persona> {
         origin: OriginRules { opaque_launch: OpaqueLaunch::Free, ..OriginRules::default() },
         rules: Arc::new(Rules::default()),
         assertion: None,
+        injection: None,
+        variables: Default::default(),
         tenant: "acme".into(),
         name: name.into(),
         hosts: vec![host.into()],
