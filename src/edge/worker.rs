@@ -22,6 +22,7 @@ use crate::policy::limits::Moment;
 use crate::policy::session::UnixSeconds;
 use crate::state::jar::Jars;
 use crate::state::limits::Limiter;
+use crate::state::parked::Parked;
 use crate::state::sessions::Sessions;
 use crate::telemetry::access_log::LogHandle;
 use crate::telemetry::request_id::{Generator, Random};
@@ -40,6 +41,7 @@ pub struct Shared {
     pub limiter: Limiter,
     pub sessions: Sessions,
     pub jars: Arc<Jars>,
+    pub parked: Parked,
     /// Where the monotonic clock of limits begins.
     epoch: Instant,
     /// The minute since then in which memory was last given back.
@@ -66,6 +68,7 @@ impl Shared {
             limiter: Limiter::default(),
             sessions: Sessions::default(),
             jars: Arc::default(),
+            parked: Parked::default(),
             epoch: Instant::now(),
             tidied: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
@@ -93,6 +96,7 @@ impl Shared {
         self.limiter.follow(names());
         self.sessions.follow(names());
         self.jars.follow(names());
+        self.parked.follow(names());
         for persona in snapshot.tenants.values().flat_map(|tenant| &tenant.personas) {
             if let Some(moment) = persona.revoked_before {
                 self.sessions.end_launched_before(&persona.tenant, &persona.name, moment);
@@ -115,6 +119,7 @@ impl Shared {
         self.limiter.tidy(self.moment());
         self.sessions.tidy(now);
         self.jars.tidy(now);
+        self.parked.tidy(now);
     }
 
     /// Client connections and tunnels that are open.
