@@ -3,6 +3,8 @@
 //! One type for every refusal: a stable public [`Code`] (which fixes the status) and a private
 //! reason for the log. The public text never tells which secret, key or tenant was involved.
 
+use std::borrow::Cow;
+
 use http::StatusCode;
 
 use crate::policy::limits::Limited;
@@ -13,19 +15,18 @@ pub struct Rejection {
     pub code: Code,
     /// For the log; may name configuration, never a secret.
     pub reason: &'static str,
-    /// What an integrator needs besides the code: where it is wrong. Shown, never logged; never
-    /// what stood there.
-    pub detail: Option<Box<str>>,
     /// Which limit it was, and when to come back.
     pub limited: Option<Limited>,
+    /// A sentence for whoever sent it, which helps to send it better. It repeats no value.
+    pub detail: Option<Cow<'static, str>>,
 }
 
 impl Rejection {
     pub const fn new(code: Code, reason: &'static str) -> Self {
-        Self { code, reason, detail: None, limited: None }
+        Self { code, reason, limited: None, detail: None }
     }
 
-    pub fn detailed(self, detail: impl Into<Box<str>>) -> Self {
+    pub fn with_detail(self, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { detail: Some(detail.into()), ..self }
     }
 
@@ -76,12 +77,18 @@ codes! {
     UserIdMissing 400 "user_id_missing" "This chat needs a user id.";
     UserIdInvalid 400 "user_id_invalid" "The user id is not one that this chat takes.";
     InjectionMalformed 400 "injection_malformed" "What this launch injects is not written as documented.";
+    SignatureMissing 401 "signature_missing" "This chat opens only with a signed link.";
+    SignatureInvalid 401 "signature_invalid" "The signature does not fit what was sent.";
+    TimestampMissing 401 "timestamp_missing" "A signed launch needs a timestamp.";
+    TimestampInvalid 401 "timestamp_invalid" "The timestamp is not one moment in milliseconds.";
+    TimestampStale 401 "timestamp_stale" "The link has expired: open the chat from its page.";
     IdentityUnproven 401 "identity_unproven" "This chat needs a signature or a token that proves who is asking.";
     IdentityIncomplete 401 "identity_incomplete" "This opens once the page has said who is asking.";
     SessionMissing 401 "session_missing" "This needs a session: open the chat from its page.";
     SessionInvalid 401 "session_invalid" "The session is not valid: open the chat from its page.";
     SessionExpired 401 "session_expired" "The session has ended: open the chat from its page.";
     AssertionInvalid 401 "assertion_invalid" "This needs a valid assertion as its Bearer token.";
+    SignatureReplayed 403 "signature_replayed" "This link was used already: open the chat from its page.";
     ModeMismatch 403 "mode_mismatch" "This chat is for another kind of user.";
     InjectionNotAllowed 403 "injection_not_allowed" "Launches of this chat may not inject instructions or messages.";
     OriginNotAllowed 403 "origin_not_allowed" "Pages of this origin may not call this chat.";
@@ -107,6 +114,7 @@ codes! {
     UpstreamClosed 502 "upstream_closed" "The application closed the connection without an answer.";
     UpstreamUnavailable 503 "upstream_unavailable" "The application is not available.";
     CapacityExhausted 503 "capacity_exhausted" "The server cannot start another session now.";
+    ReplayMemoryFull 503 "replay_memory_full" "No further signed launch can be taken now.";
     UpstreamTimeout 504 "upstream_timeout" "The application did not answer in time.";
     VersionUnsupported 505 "version_unsupported" "This HTTP version is not supported.";
 }

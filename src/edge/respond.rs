@@ -43,7 +43,7 @@ pub fn refusal(
     if navigates(head) {
         let page = match rejection.code {
             Code::CookiesRequired => pages::cookies_refused(None, None),
-            code => pages::refused(code, request_id, None),
+            code => pages::refused(code, rejection.detail.as_deref(), request_id, None),
         };
         return with_limits(shown(rejection.status(), page, owner), rejection);
     }
@@ -79,7 +79,7 @@ pub fn problem(rejection: &Rejection, request_id: &str) -> Answer {
         "request_id": request_id,
     });
     if let Some(detail) = &rejection.detail {
-        body["detail"] = (**detail).into();
+        body["detail"] = detail.as_ref().into();
     }
     if let Some(limited) = &rejection.limited {
         body["bucket"] = limited.bucket.as_str().into();

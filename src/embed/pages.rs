@@ -73,9 +73,18 @@ pub fn cookies_refused(open: Option<&str>, direction: Option<Direction>) -> Page
 }
 
 /// The friendly face of a problem document, for the navigation of a frame or a tab.
-pub fn refused(code: Code, request_id: &str, direction: Option<Direction>) -> Page {
+pub fn refused(
+    code: Code,
+    detail: Option<&str>,
+    request_id: &str,
+    direction: Option<Direction>,
+) -> Page {
     let mut main = String::from("<h1><bdi>The chat did not open</bdi></h1>\n<p><bdi>");
     escape(code.title(), &mut main);
+    if let Some(detail) = detail {
+        main.push_str("</bdi></p>\n<p><bdi>");
+        escape(detail, &mut main);
+    }
     main.push_str("</bdi></p>\n<p><bdi>");
     main.push_str(if passes_by_itself(code) {
         "This often passes by itself: <a href=\"\">try again</a> in a moment."

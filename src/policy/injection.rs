@@ -149,17 +149,21 @@ pub fn decide<'q>(
     form: impl IntoIterator<Item = Pair<'q>>,
 ) -> Result<Injection, Rejection> {
     let Some(given) = Given::pick(query, form) else { return Ok(Injection::default()) };
-    let refused = |reason| Err(Rejection::new(Code::InjectionNotAllowed, reason).detailed(reason));
+    let refused = |detail| {
+        let reason = "the persona takes nothing that is injected";
+        Err(Rejection::new(Code::InjectionNotAllowed, reason).with_detail(detail))
+    };
     match policy {
-        None => return refused("injection is not enabled for this persona"),
+        None => return refused("Injection is not enabled for this chat."),
         Some(InjectionPolicy::Preset) => {
-            return refused("the persona is a preset, which takes no instructions");
+            return refused("This chat is a preset, which takes no instructions.");
         }
         Some(InjectionPolicy::Custom) => {}
     }
     if let Some(name) = given.repeated {
         let reason = "something injected is given more than once";
-        return Err(Rejection::new(Code::ParameterDuplicate, reason).detailed(name));
+        return Err(Rejection::new(Code::ParameterDuplicate, reason)
+            .with_detail(format!("{name} is given more than once.")));
     }
     let overrides = given.overrides.map(|one| one.json(OVERRIDES)).transpose()?;
     let prefill = given.prefill.map(|one| one.json(PREFILL)).transpose()?;

@@ -184,7 +184,9 @@ impl<'q> Parameters<'q> {
     }
 
     /// Picks ours out of pairs that a stage before has decoded.
-    pub fn from_pairs(pairs: &'q [Pair<'_>]) -> Result<Self, Rejection> {
+    pub fn from_pairs<'p: 'q>(
+        pairs: impl IntoIterator<Item = &'q Pair<'p>>,
+    ) -> Result<Self, Rejection> {
         let mut found = Self::default();
         for pair in pairs {
             if let Some(place) = found.place(&pair.name) {

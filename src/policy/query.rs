@@ -66,9 +66,14 @@ pub fn sort(pairs: &mut [Pair<'_>]) {
     pairs.sort_by(|one, other| by_code_unit(&one.name, &other.name));
 }
 
-/// UTF-8 and UTF-16 order differ only where a character beyond U+FFFF meets one of U+E000..U+FFFF.
-fn by_code_unit(one: &str, other: &str) -> Ordering {
-    one.encode_utf16().cmp(other.encode_utf16())
+/// As `URLSearchParams.sort()` orders names. UTF-8 and UTF-16 order differ only where a character
+/// beyond U+FFFF meets one of U+E000..U+FFFF: by their first byte, 0xF0.. and 0xEE or 0xEF.
+pub(super) fn by_code_unit(one: &str, other: &str) -> Ordering {
+    let raised = |byte: u8| if matches!(byte, 0xee | 0xef) { byte + 0x10 } else { byte };
+    match one.bytes().zip(other.bytes()).find(|(one, other)| one != other) {
+        Some((one, other)) => raised(one).cmp(&raised(other)),
+        None => one.len().cmp(&other.len()),
+    }
 }
 
 /// Prints pairs as `URLSearchParams.toString()` does, behind what `out` already holds.
@@ -248,6 +253,15 @@ mod tests {
             serialise(&list, &mut printed);
             prop_assert!(printed.is_ascii());
             prop_assert_eq!(&pairs(printed.as_bytes()).collect::<Vec<_>>(), &list);
+        }
+
+        #[test]
+        fn names_are_ordered_by_code_unit(
+            one in "[a-b\u{7ff}\u{800}\u{d7ff}\u{e000}\u{ff61}\u{ffff}\u{10000}\u{10ffff}]{0,4}",
+            other in "[a-b\u{7ff}\u{800}\u{d7ff}\u{e000}\u{ff61}\u{ffff}\u{10000}\u{10ffff}]{0,4}",
+        ) {
+            let expected = one.encode_utf16().cmp(other.encode_utf16());
+            prop_assert_eq!(by_code_unit(&one, &other), expected);
         }
 
         #[test]

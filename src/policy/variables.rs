@@ -186,7 +186,8 @@ pub fn decide<'q>(
         if found[index].replace((source, pair.value)).is_some() {
             let reason = "a declared variable is given more than once";
             let name = policy.0[index].name();
-            return Err(Rejection::new(Code::ParameterDuplicate, reason).detailed(name));
+            let detail = format!("{name} is given more than once.");
+            return Err(Rejection::new(Code::ParameterDuplicate, reason).with_detail(detail));
         }
     }
     let mut room = MAX_HEADERS;
@@ -208,8 +209,8 @@ pub fn decide<'q>(
 }
 
 fn too_long(variable: &Variable, length: usize) -> Rejection {
-    let detail = format!("{}: {length} of at most {} bytes", variable.name, variable.max);
-    Rejection::new(Code::ContentOverLimit, "a variable is over its limit").detailed(detail)
+    let detail = format!("{} has {length} bytes and may have {}.", variable.name, variable.max);
+    Rejection::new(Code::ContentOverLimit, "a variable is over its limit").with_detail(detail)
 }
 
 /// Whether a value is also a header; `room` is what is left for all of them.

@@ -8,7 +8,7 @@ fn all() -> Vec<Page> {
         pages.push(waiting(&tag, direction));
         pages.push(cookies_refused(None, direction));
         pages.push(cookies_refused(Some("/?mode=customer&user_id=\"><script>"), direction));
-        pages.extend(Code::ALL.iter().map(|&code| refused(code, "id-\"'<b>&", direction)));
+        pages.extend(Code::ALL.iter().map(|&code| refused(code, None, "id-\"'<b>&", direction)));
     }
     pages
 }
@@ -46,7 +46,7 @@ fn nothing_is_loaded_and_nothing_runs_but_the_bridge() {
 
 #[test]
 fn the_policy_admits_the_style_that_is_sent() {
-    let Page { body, csp } = refused(Code::NotFound, "id", None);
+    let Page { body, csp } = refused(Code::NotFound, None, "id", None);
     let style = body.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
     let hash = BASE64_STANDARD.encode(Sha256::digest(style));
     let policies: Vec<_> = syntax::policies(csp.as_bytes()).collect();
@@ -56,7 +56,8 @@ fn the_policy_admits_the_style_that_is_sent() {
 
 #[test]
 fn values_are_escaped() {
-    let page = refused(Code::UserIdMissing, "<b>\"'&", None);
+    let page = refused(Code::UserIdMissing, Some("<i>5 < 6"), "<b>\"'&", None);
+    assert!(page.body.contains("<p><bdi>&lt;i&gt;5 &lt; 6</bdi></p>"), "{}", page.body);
     assert!(page.body.contains("<code>&lt;b&gt;&quot;&#39;&amp;</code>"), "{}", page.body);
     let page = cookies_refused(Some("/?a=1&b=\"><script>"), None);
     let href = "href=\"/?a=1&amp;b=&quot;&gt;&lt;script&gt;\"";
@@ -74,7 +75,7 @@ fn a_visitor_is_told_to_try_again_only_where_that_helps() {
         (Code::MethodNotImplemented, false),
         (Code::VersionUnsupported, false),
     ] {
-        let page = refused(code, "id", None);
+        let page = refused(code, None, "id", None);
         assert_eq!(page.body.contains("try again"), again, "{}", code.as_str());
         assert!(page.body.contains(code.as_str()));
     }

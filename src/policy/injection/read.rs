@@ -128,8 +128,10 @@ impl Overrides<'_> {
             let length = instructions.as_ref().map_or(0, |one| units(&one.value));
             if length > most {
                 let at = at.name(name);
-                let detail =
-                    format_args!("{}: {length} of at most {most} characters", at.name("value"));
+                let detail = format_args!(
+                    "{} has {length} characters and may have {most}.",
+                    at.name("value")
+                );
                 return Err(over("instructions are over their limit", detail));
             }
         }
@@ -142,14 +144,14 @@ impl Messages<'_> {
     pub fn within_limits(mut self) -> Result<Self, Rejection> {
         if self.count > MAX_MESSAGES {
             let detail =
-                format_args!("{PREFILL}: {} of at most {MAX_MESSAGES} messages", self.count);
+                format_args!("{PREFILL} has {} messages and may have {MAX_MESSAGES}.", self.count);
             return Err(over("too many messages", detail));
         }
         if let Some(index) = self.unknown {
             let reason = "a message of a type that is not known";
             let at = At::top(PREFILL);
-            let detail = at.index(index).name("type").to_string();
-            return Err(Rejection::new(Code::MessageTypeUnknown, reason).detailed(detail));
+            let detail = format!("{} is not known.", at.index(index).name("type"));
+            return Err(Rejection::new(Code::MessageTypeUnknown, reason).with_detail(detail));
         }
         for message in &mut self.kept {
             if let Some(end) = cut(&message.content) {
@@ -161,7 +163,7 @@ impl Messages<'_> {
 }
 
 fn over(reason: &'static str, detail: fmt::Arguments<'_>) -> Rejection {
-    Rejection::new(Code::ContentOverLimit, reason).detailed(detail.to_string())
+    Rejection::new(Code::ContentOverLimit, reason).with_detail(detail.to_string())
 }
 
 fn units(text: &str) -> usize {
@@ -227,7 +229,7 @@ impl fmt::Display for At<'_> {
 /// Says where, and never what.
 pub(super) fn malformed(detail: fmt::Arguments<'_>) -> Rejection {
     let reason = "what is injected is not of the documented shape";
-    Rejection::new(Code::InjectionMalformed, reason).detailed(detail.to_string())
+    Rejection::new(Code::InjectionMalformed, reason).with_detail(format!("{detail}."))
 }
 
 /// The whole text as one JSON value, none of its strings decoded yet.

@@ -143,7 +143,7 @@ fn every_limit_and_error_of_the_document_holds_both_ways_and_in_every_base64() {
         ("", "instructionOverrides is not JSON (line 1, column 0)"),
     ] {
         let is_error = expected.starts_with("instructionOverrides");
-        let expected = if is_error { format!("{BAD}: {expected}") } else { expected.to_owned() };
+        let expected = if is_error { format!("{BAD}: {expected}.") } else { expected.to_owned() };
         assert_eq!(told(each_way("instructionOverrides", text)), expected, "{text}");
     }
 }
@@ -155,48 +155,48 @@ fn every_error_of_a_message_names_its_place() {
         ("[]".to_owned(), "[]".to_owned()),
         (hello.to_owned(), hello.to_owned()),
         (r#"[{"content":"Hi","role":"assistant","type":"message"}]"#.to_owned(), hello.to_owned()),
-        ("{}".to_owned(), format!("{BAD}: prefillMessages is no list")),
-        ("[\"Hi\"]".to_owned(), format!("{BAD}: prefillMessages[0] is no object")),
+        ("{}".to_owned(), format!("{BAD}: prefillMessages is no list.")),
+        ("[\"Hi\"]".to_owned(), format!("{BAD}: prefillMessages[0] is no object.")),
         (
             json!([message("a"), { "type": "message", "role": "system", "content": "b" }]).to_string(),
-            format!("{BAD}: prefillMessages[1].role is neither user nor assistant"),
+            format!("{BAD}: prefillMessages[1].role is neither user nor assistant."),
         ),
         (
             json!([message("a"), message("b"), message("c"), { "type": "message", "role": "user", "content": "d", "text": "" }]).to_string(),
-            format!("{BAD}: prefillMessages[3].text is not a field"),
+            format!("{BAD}: prefillMessages[3].text is not a field."),
         ),
         (
             json!([{ "role": "user", "content": "a" }]).to_string(),
-            format!("{BAD}: prefillMessages[0].type is missing"),
+            format!("{BAD}: prefillMessages[0].type is missing."),
         ),
         (
             json!([{ "type": "message", "role": "user" }]).to_string(),
-            format!("{BAD}: prefillMessages[0].content is missing"),
+            format!("{BAD}: prefillMessages[0].content is missing."),
         ),
         (
             json!([{ "type": "message", "role": "user", "content": ["a"] }]).to_string(),
-            format!("{BAD}: prefillMessages[0].content is no text"),
+            format!("{BAD}: prefillMessages[0].content is no text."),
         ),
         (
             json!([message("a"), { "type": "choices", "options": ["A", "B"] }]).to_string(),
-            "422 message_type_unknown: prefillMessages[1].type".to_owned(),
+            "422 message_type_unknown: prefillMessages[1].type is not known.".to_owned(),
         ),
         // Malformed comes first, wherever it stands.
         (
             json!([{ "type": "card", "title": "A" }, { "type": "message" }]).to_string(),
-            format!("{BAD}: prefillMessages[1].content is missing"),
+            format!("{BAD}: prefillMessages[1].content is missing."),
         ),
         (
             json!(vec![message("a"); 51]).to_string(),
-            format!("{OVER}: prefillMessages: 51 of at most 50 messages"),
+            format!("{OVER}: prefillMessages has 51 messages and may have 50."),
         ),
         (
             json!([vec![message("a"); 60], vec![json!(7)]].concat()).to_string(),
-            format!("{BAD}: prefillMessages[60] is no object"),
+            format!("{BAD}: prefillMessages[60] is no object."),
         ),
         (
             json!([vec![message("a"); 50], vec![json!({ "type": "card" })]].concat()).to_string(),
-            format!("{OVER}: prefillMessages: 51 of at most 50 messages"),
+            format!("{OVER}: prefillMessages has 51 messages and may have 50."),
         ),
     ] {
         assert_eq!(told(each_way("prefillMessages", &text)), expected, "{text:.90}");
@@ -210,7 +210,7 @@ fn instructions_over_their_limit_are_refused_and_messages_are_cut() {
         assert_eq!(
             told(each_way("instructionOverrides", &instructions(field, most + 1))),
             format!(
-                "{OVER}: instructionOverrides.{field}.value: {} of at most {most} characters",
+                "{OVER}: instructionOverrides.{field}.value has {} characters and may have {most}.",
                 most + 1
             )
         );
@@ -230,7 +230,9 @@ fn instructions_over_their_limit_are_refused_and_messages_are_cut() {
     }
     // As JavaScript counts: an emoji is two.
     let emoji = json!({ "openingInstructions": { "value": "😀".repeat(1_001), "mode": "append" } });
-    assert!(told(by_form("instructionOverrides", &emoji.to_string())).contains("2002 of at most"));
+    assert!(
+        told(by_form("instructionOverrides", &emoji.to_string())).contains("has 2002 characters")
+    );
 }
 
 fn json_of(contents: &[&str]) -> String {
@@ -246,24 +248,24 @@ fn permission_comes_before_shape_and_shape_before_content() {
     let long = instructions("customInstructions", 9_999);
     let twice = [pair("prefillMessages", "["), pair("prefillMessages", "[")];
     for (policy, overrides, prefill, expected) in [
-        (None, "{", "[", "403 injection_not_allowed: injection is not enabled for this persona"),
+        (None, "{", "[", "403 injection_not_allowed: Injection is not enabled for this chat."),
         (
             Some(InjectionPolicy::Preset),
             "{",
             "[",
-            "403 injection_not_allowed: the persona is a preset, which takes no instructions",
+            "403 injection_not_allowed: This chat is a preset, which takes no instructions.",
         ),
         (
             CUSTOM,
             &*long,
             "[",
-            "400 injection_malformed: prefillMessages is not JSON (line 1, column 1)",
+            "400 injection_malformed: prefillMessages is not JSON (line 1, column 1).",
         ),
         (
             CUSTOM,
             &*long,
             "[]",
-            "422 content_over_limit: instructionOverrides.customInstructions.value: 9999 of at most 7500 characters",
+            "422 content_over_limit: instructionOverrides.customInstructions.value has 9999 characters and may have 7500.",
         ),
     ] {
         let form = [pair("instructionOverrides", overrides), pair("prefillMessages", prefill)];
@@ -272,21 +274,24 @@ fn permission_comes_before_shape_and_shape_before_content() {
         assert_eq!(is_bare, Ok(Injection::default()), "nothing is injected");
     }
     assert_eq!(told(decide(None, [], twice.clone()))[..3], *"403");
-    assert_eq!(told(decide(CUSTOM, [], twice)), "400 parameter_duplicate: prefillMessages");
+    assert_eq!(
+        told(decide(CUSTOM, [], twice)),
+        "400 parameter_duplicate: prefillMessages is given more than once."
+    );
     let both = decide(CUSTOM, [pair("prefillMessages", "W10=")], [pair("prefillMessages", "[]")]);
-    assert_eq!(told(both), "400 parameter_duplicate: prefillMessages");
+    assert_eq!(told(both), "400 parameter_duplicate: prefillMessages is given more than once.");
 }
 
 #[test]
 fn a_query_is_base64_and_a_form_is_not() {
     let of_query = |value| told(by_query("prefillMessages", value));
-    let not_base64 = format!("{BAD}: prefillMessages is not base64, which it is in a query");
+    let not_base64 = format!("{BAD}: prefillMessages is not base64, which it is in a query.");
     for value in ["[]", "W10=x", "W1", "W10==", "W-1/", "W11="] {
         assert_eq!(of_query(value), not_base64, "{value}");
     }
     assert_eq!(
         of_query("W3 9"),
-        format!("{BAD}: prefillMessages is not base64: a `+` of it was not escaped as %2B")
+        format!("{BAD}: prefillMessages is not base64: a `+` of it was not escaped as %2B.")
     );
     assert_eq!(of_query("W10"), "[]");
     assert!(told(by_form("prefillMessages", "W10=")).starts_with(BAD));
@@ -304,7 +309,7 @@ fn nesting_costs_nothing() {
     let deep = [&*"[".repeat(200_000), &*"]".repeat(200_000)].concat();
     assert_eq!(
         told(by_form("prefillMessages", &deep)),
-        format!("{BAD}: prefillMessages[0] is no object")
+        format!("{BAD}: prefillMessages[0] is no object.")
     );
     let hidden = format!(r#"[{{"type":"card","deep":{deep}}}]"#);
     assert!(told(by_form("prefillMessages", &hidden)).starts_with("422 message_type_unknown"));

@@ -40,11 +40,23 @@ fn a_variable_is_what_is_declared_from_where_it_is_declared() {
         ("other=1&User_name=x&other=2", "session_token=1", ""),
         ("plan=gold", "", ""),
         ("", "user_name=John", ""),
-        ("plan=gold", "user_name=John&plan=free", "400 parameter_duplicate: plan"),
-        ("user_name=John&user_name=John", "", "400 parameter_duplicate: user_name"),
+        (
+            "plan=gold",
+            "user_name=John&plan=free",
+            "400 parameter_duplicate: plan is given more than once.",
+        ),
+        (
+            "user_name=John&user_name=John",
+            "",
+            "400 parameter_duplicate: user_name is given more than once.",
+        ),
         ("locale=en-US", "", "locale=en-US"),
-        ("locale=en-USA", "", "422 content_over_limit: locale: 6 of at most 5 bytes"),
-        ("locale=%C3%A4%C3%A4%C3%A4", "", "422 content_over_limit: locale: 6 of at most 5 bytes"),
+        ("locale=en-USA", "", "422 content_over_limit: locale has 6 bytes and may have 5."),
+        (
+            "locale=%C3%A4%C3%A4%C3%A4",
+            "",
+            "422 content_over_limit: locale has 6 bytes and may have 5.",
+        ),
         ("", "locale=much-too-long-and-none", ""),
     ] {
         let answer = decide(&sales(), pairs(query.as_bytes()), pairs(form.as_bytes()));
