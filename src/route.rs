@@ -165,6 +165,7 @@ mod tests {
             assertion: None,
             injection: None,
             variables: Default::default(),
+            signing: None,
             tenant: "tenant".into(),
             name: path.into(),
             hosts: Vec::new(),

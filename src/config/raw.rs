@@ -222,7 +222,7 @@ section! {
         /// What its own file may use.
         allow: Table<Allow>, "nothing", NotYet;
         /// For personas that have no signing of their own.
-        signing: Table<Signing>, "none", NotYet;
+        signing: Table<Signing>, "none", Enforced;
         /// How identity is asserted to its apps.
         assertion: Table<Assertion>, "none; with [internal] listen: EdDSA, 60s", Enforced;
         /// Chat deployments.
@@ -294,9 +294,9 @@ section! {
         /// Launches must be signed.
         signed: bool, "false", Enforced;
         /// How launches are signed.
-        signing: Table<Signing>, "the tenant's", NotYet;
+        signing: Table<Signing>, "the tenant's", Enforced;
         /// Keep `signature` in what is forwarded.
-        forward_signature: bool, "false", NotYet;
+        forward_signature: bool, "false", Enforced;
         /// Launches may bring instructions and messages.
         injection: Table<Injection>, "not enabled", Enforced;
         /// What launches may bring to the app.
@@ -323,14 +323,14 @@ section! {
 section! {
     /// How launches are signed.
     Signing {
-        /// Any of these may have signed.
-        secrets: List<SecretRef>, REQUIRED, NotYet;
-        /// How old a signature may be.
-        max_age: Timeout, "5m", NotYet;
+        /// Any of these may have signed a launch.
+        secrets: List<SecretRef>, REQUIRED, Enforced;
+        /// How old a signature may be: 10s to 24h.
+        max_age: Timeout, "5m", Enforced;
         /// Who may use a signature again.
-        replay: Replay, "bind", NotYet;
-        /// Parameters that are not signed.
-        ignore: List<Name>, "none", NotYet;
+        replay: Replay, "bind", Enforced;
+        /// Parameters that are neither signed nor forwarded.
+        ignore: List<Name>, "none", Enforced;
     }
 }
 

@@ -24,6 +24,7 @@ use crate::policy::metadata::MetadataPolicy;
 use crate::policy::origin::OriginRules;
 use crate::policy::session::UnixSeconds;
 use crate::policy::session::keys::PersonaKeys;
+use crate::policy::signature::SigningPolicy;
 use crate::policy::variables::VariablesPolicy;
 use crate::route::RouteTable;
 use crate::tls::store::CertStore;
@@ -193,6 +194,8 @@ pub struct Persona {
     pub injection: Option<InjectionPolicy>,
     /// What launches may bring to the app.
     pub variables: VariablesPolicy,
+    /// Present where launches must be signed.
+    pub signing: Option<Arc<SigningPolicy>>,
 }
 
 #[derive(Debug)]

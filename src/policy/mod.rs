@@ -14,4 +14,5 @@ pub mod origin;
 pub mod query;
 pub mod secret;
 pub mod session;
+pub mod signature;
 pub mod variables;

@@ -43,7 +43,7 @@ impl Secret {
     }
 
     /// 32 bytes for one use, told apart as in [`Secret::derive`]: what a key pair is made from.
-    pub(super) fn seed(&self, label: &str, parts: &[&str]) -> [u8; 32] {
+    pub(crate) fn seed(&self, label: &str, parts: &[&str]) -> [u8; 32] {
         self.derive(label, parts).finalize().into_bytes().into()
     }
 }

@@ -4,4 +4,5 @@
 pub mod jar;
 pub mod limits;
 pub mod parked;
+pub mod replay;
 pub mod sessions;

@@ -87,6 +87,27 @@ fn what_a_launch_says_keeps_the_personas_rules() {
 }
 
 #[test]
+fn what_verifies_was_signed() {
+    let pieces = &[
+        "&",
+        "=",
+        "%",
+        "+",
+        "\n",
+        "%0D%0A",
+        "%0a",
+        "signature=",
+        "&timestamp=1763683200000",
+        "a=1",
+        "utm=2",
+        "%EF%BD%A1=",
+        "%F0%9F%98%80",
+        "\u{0}",
+    ];
+    check(10_000, edits::of_seeds("signed_launch", pieces), bodies::signature::signed_launch);
+}
+
+#[test]
 fn no_session_is_made_up_or_reaches_an_app() {
     let pieces =
         &[";", "=", "\"", " ", "__Host-vestibule-", "__host-VESTIBULE-x=1", "/.v/", "/", "\0\0\0"];

@@ -11,6 +11,19 @@ use super::Compiler;
 use crate::policy::metadata::{MetadataPolicy, UserIdFormat, UserIdRule};
 use crate::policy::origin::{AllowedOrigin, OpaqueLaunch, Opens, OriginRules};
 
+/// Parameters that have a meaning of their own in a launch.
+pub const RESERVED: [&str; 9] = [
+    "mode",
+    "user_id",
+    "require_user_id",
+    "allow_generated_id",
+    "direction",
+    "timestamp",
+    "signature",
+    "instructionOverrides",
+    "prefillMessages",
+];
+
 pub fn mode(persona: &Persona) -> Mode {
     persona.mode.as_ref().map_or(Mode::Public, |at| at.value)
 }
@@ -97,19 +110,18 @@ pub fn check(
         let what = "launches are not signed, so that the key has no effect";
         error(at.spot, "signing", what, "add signed = true, or leave signing out");
     }
+    if let Some(at) = persona.forward_signature.as_ref().filter(|at| at.value && !signed) {
+        let what = "launches are not signed, so that the key has no effect";
+        error(at.spot, "forward_signature", what, "add signed = true, or leave it out");
+    }
     if let Some(at) = &persona.embed
         && persona.path.as_ref().is_some_and(|path| path.value == at.value)
     {
         let what = "the shell and the chat cannot have the same path";
         error(at.spot, "embed", what, "write another path, such as \"/embed/...\"");
     }
-    if let Some(at) = persona.signed.as_ref().filter(|at| at.value) {
-        let what = "every launch is refused: signatures are not checked in this version";
-        compiler.problems.warning(at.spot, key("signed"), Wrong::new(what, ""));
-    }
     check_user_id(persona, &key, compiler);
     check_documents(persona, embedders, &key, compiler);
-    check_secrets(tenant, one, compiler);
 }
 
 /// Keys about a user id that say something about nothing.
@@ -177,6 +189,12 @@ fn check_documents(
                 compiler.problems.error(at.spot, key(name), Wrong::new(what, remedy));
             }
         }
+        if let Some(at) = persona.signed.as_ref().filter(|at| at.value) {
+            let what = "apps of this kind serve no documents, and only those are launched signed";
+            let remedy =
+                "write jwt = { secret = \"env:NAME\" }, or app = \"streamlit\" or \"generic\"";
+            compiler.problems.error(at.spot, key("signed"), Wrong::new(what, remedy));
+        }
     } else if let Some(at) = persona.frame_only.as_ref().filter(|at| at.value)
         && embedders.is_empty()
     {
@@ -192,13 +210,4 @@ fn on(flag: &Option<At<bool>>) -> bool {
 
 fn needs_proof(persona: &Persona) -> bool {
     persona.user_id.is_some() || persona.injection.is_some()
-}
-
-fn check_secrets(tenant: &Entry<Tenant>, one: &Entry<Persona>, compiler: &mut Compiler<'_>) {
-    let secrets = one.value.signing.as_ref().and_then(|at| at.value.secrets.as_ref());
-    if let Some(at) = secrets.filter(|at| at.value.is_empty()) {
-        let key = format!("tenants.{}.personas.{}.signing.secrets", tenant.name, one.name);
-        let wrong = Wrong::new("the list is empty", "write secrets = [\"env:NAME\"]");
-        compiler.problems.error(at.spot, key, wrong);
-    }
 }

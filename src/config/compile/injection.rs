@@ -9,8 +9,8 @@ use super::super::snapshot::AppKind;
 use super::super::source::{At, Spot};
 use super::super::values::{InjectionPersona, Size, VariableSource};
 use super::Compiler;
-use crate::policy::injection::{self, InjectionPolicy};
-use crate::policy::metadata;
+use super::identity::RESERVED;
+use crate::policy::injection::InjectionPolicy;
 use crate::policy::variables::{MAX_HEADER, MAX_NAME, Source, Variable, VariablesPolicy};
 
 /// Of a variable, where nothing else is configured.
@@ -18,9 +18,6 @@ const DEFAULT_MAX: usize = 2 * 1024;
 /// What a session keeps stays small beside what can be injected.
 const LARGEST_MAX: usize = 64 * 1024;
 const MOST_VARIABLES: usize = 64;
-
-/// Parameters of every launch, besides the metadata and what is injected.
-const SIGNATURE: [&str; 2] = ["timestamp", "signature"];
 
 /// Where the persona stands.
 #[derive(Clone, Copy)]
@@ -140,9 +137,7 @@ fn variable(
     let raw = &at.value;
     let name = raw.name.as_ref()?;
     let text = &*name.value.0;
-    let is_reserved =
-        [&metadata::NAMES[..], &injection::NAMES, &SIGNATURE].concat().contains(&text);
-    if is_reserved {
+    if RESERVED.contains(&text) {
         let what = format!("`{text}` has a meaning of its own in every launch");
         part.error(compiler, name.spot, Wrong::new(what, "give the variable another name"));
     }

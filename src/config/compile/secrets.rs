@@ -44,6 +44,25 @@ pub fn signing(at: &At<SecretRef>, key: &str, compiler: &mut Compiler<'_>) -> Op
     None
 }
 
+/// [`secret`], with which a tenant's own server signs too: it may be older than we are, so that one
+/// which nobody guesses in a lifetime will do.
+pub fn agreed(at: &At<SecretRef>, key: &str, compiler: &mut Compiler<'_>) -> Option<Secret> {
+    const SHORTEST_AGREED: usize = 16;
+    let secret = secret(at, key, compiler)?;
+    let remedy = "write there, and where launches are signed, what `openssl rand -hex 32` prints";
+    if secret.len() < SHORTEST_AGREED {
+        let name = name(at, compiler);
+        let what = format!("{name} is shorter than {SHORTEST_AGREED} bytes, and can be guessed");
+        compiler.problems.error(at.spot, key, Wrong::new(what, remedy));
+        return None;
+    }
+    if secret.len() < SHORTEST {
+        let what = format!("{} is shorter than {SHORTEST} bytes", name(at, compiler));
+        compiler.problems.warning(at.spot, key, Wrong::new(what, remedy));
+    }
+    Some(secret)
+}
+
 /// What the reference leads to, byte for byte; never nothing.
 pub fn bytes(at: &At<SecretRef>, key: &str, compiler: &mut Compiler<'_>) -> Option<Vec<u8>> {
     let bytes = match &at.value {

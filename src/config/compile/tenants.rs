@@ -12,6 +12,7 @@ use super::super::source::At;
 use super::super::values::Name;
 use super::assertion::Assertions;
 use super::framing::Framing;
+use super::signing::{Signers, Signing};
 use super::{Compiler, Surroundings, dangling, identity, injection, limits};
 use crate::apps::streamlit::HostConfig;
 use crate::embed::Bridge;
@@ -59,10 +60,12 @@ pub fn compile<'r>(
 ) -> (HashMap<Arc<str>, Arc<Tenant>>, Vec<Placed<'r>>) {
     let mut placed = Vec::new();
     let mut tenants = HashMap::new();
+    let mut signers = Signers::default();
     for entry in around.root.tenants.iter().flat_map(|at| at.value.iter()) {
-        let tenant = tenant(entry, around, &mut placed, compiler);
+        let tenant = tenant(entry, around, (&mut placed, &mut signers), compiler);
         tenants.insert(entry.name.clone(), Arc::new(tenant));
     }
+    signers.report(compiler);
     (tenants, placed)
 }
 
@@ -72,6 +75,7 @@ struct Inherited<'c, 'r> {
     framing: Framing<'r>,
     sessions: &'c SessionSecrets,
     assertions: Assertions<'c>,
+    signing: Signing<'c, 'r>,
     rules: Arc<Rules>,
     revoked_before: Option<UnixSeconds>,
     around: injection::Around<'r>,
@@ -80,18 +84,20 @@ struct Inherited<'c, 'r> {
 fn tenant<'r>(
     entry: &'r Entry<raw::Tenant>,
     around: &Surroundings<'_, 'r>,
-    placed: &mut Vec<Placed<'r>>,
+    (placed, signers): (&mut Vec<Placed<'r>>, &mut Signers),
     compiler: &mut Compiler<'_>,
 ) -> Tenant {
     let raw = &*entry.value;
     warn_of_files(entry, compiler);
     let is_asked_for = around.root.internal.as_ref().is_some_and(|at| at.value.listen.is_some());
+    let rules = Arc::new(limits::compile(entry, compiler));
     let mut inherited = Inherited {
         tenant: entry,
         framing: Framing::new(around.root, entry),
         sessions: around.sessions,
         assertions: Assertions::new(entry, around.sessions, is_asked_for, compiler),
-        rules: Arc::new(limits::compile(entry, compiler)),
+        signing: Signing::new(entry, around.sessions, &rules, signers, compiler),
+        rules,
         revoked_before: revoked_before(
             raw.revoke_before.as_ref(),
             &format!("tenants.{}.revoke_before", entry.name),
@@ -186,6 +192,7 @@ fn persona(
         assertion: inherited.assertions.persona(one, compiler),
         injection: injection::compile(one, inherited.around, compiler),
         variables: injection::variables(one, inherited.around, compiler),
+        signing: inherited.signing.persona(one, compiler),
     }
 }
 

@@ -83,7 +83,7 @@ fn a_launch_needs_what_the_persona_says() {
             },
         ),
         (
-            "signed = true\nsigning = { secrets = [\"env:X\"] }",
+            "signed = true\nsigning = { secrets = [\"env:SECRET_a\"] }",
             MetadataPolicy { signed: true, ..none },
         ),
     ] {
@@ -97,7 +97,7 @@ fn a_page_that_hides_its_origin_may_launch_what_anybody_may() {
         ("", OpaqueLaunch::Free),
         ("mode = \"customer\"", OpaqueLaunch::Proven),
         ("mode = \"test\"", OpaqueLaunch::Proven),
-        ("signed = true\nsigning = { secrets = [\"env:X\"] }", OpaqueLaunch::Proven),
+        ("signed = true\nsigning = { secrets = [\"env:SECRET_a\"] }", OpaqueLaunch::Proven),
         ("jwt = { secret = \"env:X\" }", OpaqueLaunch::Proven),
     ] {
         assert_eq!(bot(keys).origin.opaque_launch, expected, "{keys}");

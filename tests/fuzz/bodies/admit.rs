@@ -233,6 +233,7 @@ fn persona(name: &str, host: &str, path: &str) -> Arc<Persona> {
         assertion: None,
         injection: None,
         variables: Default::default(),
+        signing: None,
         tenant: "acme".into(),
         name: name.into(),
         hosts: vec![host.into()],

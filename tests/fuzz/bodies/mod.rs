@@ -13,6 +13,7 @@ pub mod gate;
 pub mod identity;
 pub mod injection;
 pub mod response;
+pub mod signature;
 
 use std::future::Future;
 
@@ -25,7 +26,7 @@ pub type Body = fn(&[u8]);
 
 /// The name of a body, as its seeds' folder is called, and the body.
 #[allow(dead_code, reason = "a fuzz target uses one body, not the list")]
-pub const ALL: [(&str, Body); 11] = [
+pub const ALL: [(&str, Body); 12] = [
     ("codec_against_hyper", codec::codec_against_hyper),
     ("response_against_hyper", response::response_against_hyper),
     ("chunk_decoder", chunk::chunk_decoder),
@@ -37,6 +38,7 @@ pub const ALL: [(&str, Body); 11] = [
     ("splice_document", embed::splice_document),
     ("embed_config", embed::embed_config),
     ("injection", injection::injection),
+    ("signed_launch", signature::signed_launch),
 ];
 
 /// Input as it can be pasted into a test.

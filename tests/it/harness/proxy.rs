@@ -180,6 +180,7 @@ impl Builder {
             assertion: None,
             injection: None,
             variables: Default::default(),
+            signing: None,
             tenant: "acme".into(),
             name: format!("persona-{index}").into(),
             hosts: vec![route.host.into()],
