@@ -123,6 +123,17 @@ impl Parked {
         }
     }
 
+    /// The bridge has said who is asking: what the awaiting session was launched with goes to the
+    /// one that takes its place. It needs no room.
+    pub fn hand_over(&self, tenant: &str, from: &SessionHash, to: SessionHash, until: UnixSeconds) {
+        let Some(tenant) = self.tenant(tenant) else { return };
+        let mut tenant = lock(&tenant);
+        let Some(kept) = tenant.sessions.remove(from) else { return };
+        tenant.remove(&to);
+        tenant.earliest = tenant.earliest.min(until);
+        tenant.sessions.insert(to, Kept { until, ..kept });
+    }
+
     /// The session was revoked, or is launched anew with nothing.
     pub fn forget(&self, tenant: &str, session: &SessionHash) {
         if let Some(tenant) = self.tenant(tenant) {

@@ -73,6 +73,19 @@ fn a_launch_replaces_what_was_there_and_a_revoked_session_leaves_nothing() {
 }
 
 #[test]
+fn what_an_awaiting_session_was_launched_with_goes_to_the_one_in_its_place() {
+    let parked = parked(1, 400);
+    park(&parked, 1, "gold", LATER).unwrap();
+    parked.hand_over("shop", &hash(1), hash(2), UnixSeconds(3_000));
+    assert_eq!(plan_of(&parked, 1, NOW), None);
+    assert_eq!(plan_of(&parked, 2, LATER).as_deref(), Some("gold"));
+    parked.hand_over("shop", &hash(1), hash(3), LATER);
+    assert_eq!((plan_of(&parked, 3, NOW), parked.sessions()), (None, 1));
+    parked.tidy(UnixSeconds(3_000));
+    park(&parked, 1, "gold", LATER).unwrap();
+}
+
+#[test]
 fn a_full_store_says_so_and_evicts_only_what_has_ended() {
     let of_two = parked(2, 1 << 20);
     let of_bytes = parked(100, 2 * plan("gold").bytes() + 10);
