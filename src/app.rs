@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 
@@ -19,6 +19,7 @@ use crate::edge::worker::{Shared, Worker};
 use crate::internal::{self, InternalServer};
 use crate::net::listener;
 use crate::pipeline::Scheme;
+use crate::policy::session::UnixSeconds;
 use crate::telemetry::access_log::{self, LogWriter};
 
 /// How often a drain looks whether everything has ended.
@@ -176,9 +177,13 @@ impl Drop for App {
 }
 
 fn internal(shared: &Arc<Shared>, listen: SocketAddr) -> Result<InternalServer, StartError> {
-    let shared = Arc::clone(shared);
-    let keys = move |tenant: Option<&str>| internal::key_set(&shared.snapshot.load(), tenant);
-    internal::start(listen, keys).map_err(|error| refused(listen, &error))
+    let (of_keys, of_launches) = (Arc::clone(shared), Arc::clone(shared));
+    let keys = move |tenant: Option<&str>| internal::key_set(&of_keys.snapshot.load(), tenant);
+    let launch = move |assertion: &str| {
+        let now = UnixSeconds::from(SystemTime::now());
+        internal::launch(&of_launches.snapshot.load(), &of_launches.parked, assertion, now)
+    };
+    internal::start(listen, keys, launch).map_err(|error| refused(listen, &error))
 }
 
 /// Binds each address once a worker; port 0 becomes the same port for all.

@@ -18,8 +18,8 @@
 //!
 //! Around them: [`config`] turns a TOML file into an immutable [`config::snapshot::Snapshot`],
 //! [`reload`] swaps a new one in, [`state`] keeps what outlives snapshots (limits, ended sessions,
-//! open streams, cookies kept for browsers that keep none), [`internal`] tells the apps the keys
-//! of assertions, [`app`] starts and stops the whole, [`cli`] is what people type, [`explain`]
+//! open streams, cookies kept for browsers that keep none, what launches left for the apps),
+//! [`internal`] tells the apps that, and the keys of assertions, [`app`] starts and stops the whole, [`cli`] is what people type, [`explain`]
 //! shows a decision without a request, [`demo`] shows it all on loopback.
 //!
 //! Not wired yet: signatures, tokens, injection and variables. A signed persona refuses every

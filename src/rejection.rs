@@ -76,6 +76,7 @@ codes! {
     MetadataContradiction 400 "metadata_contradiction" "The launch parameters contradict what this chat is set up for.";
     UserIdMissing 400 "user_id_missing" "This chat needs a user id.";
     UserIdInvalid 400 "user_id_invalid" "The user id is not one that this chat takes.";
+    InjectionMalformed 400 "injection_malformed" "What this launch injects is not written as documented.";
     SignatureMissing 401 "signature_missing" "This chat opens only with a signed link.";
     SignatureInvalid 401 "signature_invalid" "The signature does not fit what was sent.";
     TimestampMissing 401 "timestamp_missing" "A signed launch needs a timestamp.";
@@ -86,8 +87,10 @@ codes! {
     SessionMissing 401 "session_missing" "This needs a session: open the chat from its page.";
     SessionInvalid 401 "session_invalid" "The session is not valid: open the chat from its page.";
     SessionExpired 401 "session_expired" "The session has ended: open the chat from its page.";
+    AssertionInvalid 401 "assertion_invalid" "This needs a valid assertion as its Bearer token.";
     SignatureReplayed 403 "signature_replayed" "This link was used already: open the chat from its page.";
     ModeMismatch 403 "mode_mismatch" "This chat is for another kind of user.";
+    InjectionNotAllowed 403 "injection_not_allowed" "Launches of this chat may not inject instructions or messages.";
     OriginNotAllowed 403 "origin_not_allowed" "Pages of this origin may not call this chat.";
     CookiesRequired 403 "cookies_required" "This chat needs cookies, and the browser keeps none for it.";
     FrameOnly 403 "frame_only" "This chat opens only inside a page that embeds it.";
@@ -99,6 +102,8 @@ codes! {
     MediaTypeUnsupported 415 "media_type_unsupported" "The request body is of a type that is not accepted here.";
     ExpectationFailed 417 "expectation_failed" "The expectation is not supported.";
     Misdirected 421 "misdirected_request" "This connection is not for that host.";
+    ContentOverLimit 422 "content_over_limit" "Something that this launch brings is over its limit.";
+    MessageTypeUnknown 422 "message_type_unknown" "This launch brings a message of a type that is not known.";
     RateLimited 429 "rate_limited" "Too many requests: try again later.";
     HeadersTooLarge 431 "headers_too_large" "The request headers are too large.";
     Internal 500 "internal_error" "The server could not answer.";

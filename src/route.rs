@@ -163,6 +163,8 @@ mod tests {
             origin: OriginRules { opaque_launch: OpaqueLaunch::Free, ..OriginRules::default() },
             rules: Arc::new(Rules::default()),
             assertion: None,
+            injection: None,
+            variables: Default::default(),
             signing: None,
             tenant: "tenant".into(),
             name: path.into(),

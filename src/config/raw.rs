@@ -298,9 +298,9 @@ section! {
         /// Keep `signature` in what is forwarded.
         forward_signature: bool, "false", Enforced;
         /// Launches may bring instructions and messages.
-        injection: Table<Injection>, "not enabled", NotYet;
+        injection: Table<Injection>, "not enabled", Enforced;
         /// What launches may bring to the app.
-        variables: List<Table<Variable>>, "none", NotYet;
+        variables: List<Table<Variable>>, "none", Enforced;
         /// A third path segment each.
         devices: Named<Device>, "none", Enforced;
         /// A page for trying it out.
@@ -350,9 +350,9 @@ section! {
     /// Launches may bring instructions and messages.
     Injection {
         /// Whether they may.
-        enabled: bool, "false", NotYet;
+        enabled: bool, "false", Enforced;
         /// Whether the persona takes instructions at all.
-        persona: InjectionPersona, "custom", NotYet;
+        persona: InjectionPersona, "custom", Enforced;
     }
 }
 
@@ -360,11 +360,11 @@ section! {
     /// Something that launches may bring to the app.
     Variable {
         /// Of the parameter.
-        name: Name, REQUIRED, NotYet;
+        name: Name, REQUIRED, Enforced;
         /// Where it may come from.
-        source: VariableSource, "query", NotYet;
+        source: VariableSource, "query", Enforced;
         /// The longest value.
-        max: Size, "2KiB", NotYet;
+        max: Size, "2KiB", Enforced;
     }
 }
 

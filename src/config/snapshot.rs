@@ -18,12 +18,14 @@ use crate::apps::streamlit::HostConfig;
 use crate::embed::Bridge;
 use crate::policy::assertion::{AssertionKey, AssertionPolicy};
 use crate::policy::csp::CompiledCsp;
+use crate::policy::injection::InjectionPolicy;
 use crate::policy::limits::Rules;
 use crate::policy::metadata::MetadataPolicy;
 use crate::policy::origin::OriginRules;
 use crate::policy::session::UnixSeconds;
 use crate::policy::session::keys::PersonaKeys;
 use crate::policy::signature::SigningPolicy;
+use crate::policy::variables::VariablesPolicy;
 use crate::route::RouteTable;
 use crate::tls::store::CertStore;
 
@@ -188,6 +190,10 @@ pub struct Persona {
     pub rules: Arc<Rules>,
     /// Present where somebody can verify an assertion.
     pub assertion: Option<Arc<AssertionPolicy>>,
+    /// Present where launches may inject.
+    pub injection: Option<InjectionPolicy>,
+    /// What launches may bring to the app.
+    pub variables: VariablesPolicy,
     /// Present where launches must be signed.
     pub signing: Option<Arc<SigningPolicy>>,
 }

@@ -22,6 +22,7 @@ use crate::policy::limits::Moment;
 use crate::policy::session::UnixSeconds;
 use crate::state::jar::Jars;
 use crate::state::limits::Limiter;
+use crate::state::parked::Parked;
 use crate::state::replay::Replays;
 use crate::state::sessions::Sessions;
 use crate::telemetry::access_log::LogHandle;
@@ -41,6 +42,7 @@ pub struct Shared {
     pub limiter: Limiter,
     pub sessions: Sessions,
     pub jars: Arc<Jars>,
+    pub parked: Parked,
     pub replays: Replays,
     /// Where the monotonic clock of limits begins.
     epoch: Instant,
@@ -68,6 +70,7 @@ impl Shared {
             limiter: Limiter::default(),
             sessions: Sessions::default(),
             jars: Arc::default(),
+            parked: Parked::default(),
             replays: Replays::default(),
             epoch: Instant::now(),
             tidied: AtomicU64::new(0),
@@ -96,6 +99,7 @@ impl Shared {
         self.limiter.follow(names());
         self.sessions.follow(names());
         self.jars.follow(names());
+        self.parked.follow(names());
         self.replays.follow(names());
         for persona in snapshot.tenants.values().flat_map(|tenant| &tenant.personas) {
             if let Some(moment) = persona.revoked_before {
@@ -119,6 +123,7 @@ impl Shared {
         self.limiter.tidy(self.moment());
         self.sessions.tidy(now);
         self.jars.tidy(now);
+        self.parked.tidy(now);
         self.replays.tidy(now);
     }
 

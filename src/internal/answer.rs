@@ -1,7 +1,10 @@
 //! Who is answered, and with what.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN};
+use http::header::{
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN,
+    WWW_AUTHENTICATE,
+};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::Full;
@@ -13,21 +16,28 @@ use crate::telemetry::request_id::{Generator, RequestId};
 
 /// The keys of all tenants.
 const ALL: &str = "/.well-known/jwks.json";
+/// What a session was launched with.
+const LAUNCH: &str = "/v1/launch";
 /// Ends of names that belong to private networks: no stranger can register one and point it here.
 const PRIVATE: [&str; 4] = [".localhost", ".internal", ".svc", ".cluster.local"];
 
-/// The JWKS document of one tenant, or of all.
-pub(super) type KeySets = Box<dyn Fn(Option<&str>) -> Option<String> + Send + Sync>;
+/// What apps may ask.
+pub(super) struct Apps {
+    /// The JWKS document of one tenant, or of all.
+    pub key_set: Box<dyn Fn(Option<&str>) -> Option<String> + Send + Sync>,
+    /// What the session of an assertion was launched with.
+    pub launch: Box<dyn Fn(&str) -> Option<String> + Send + Sync>,
+}
 
 /// What the listener knows.
 pub(super) struct Responder {
-    key_sets: KeySets,
+    apps: Apps,
     names: Generator,
 }
 
 impl Responder {
-    pub(super) fn new(key_sets: KeySets, seed: [u8; 16]) -> Self {
-        Self { key_sets, names: Generator::seeded(seed) }
+    pub(super) fn new(apps: Apps, seed: [u8; 16]) -> Self {
+        Self { apps, names: Generator::seeded(seed) }
     }
 
     pub(super) fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
@@ -36,21 +46,27 @@ impl Responder {
 
     fn decide<B>(&self, request: &Request<B>) -> Result<Response<Full<Bytes>>, Rejection> {
         admit(request)?;
+        if request.uri().path() == LAUNCH {
+            only_read(request)?;
+            return self.launch(request.headers());
+        }
         const NO_SUCH_PATH: Rejection =
             Rejection::new(Code::NotFound, "the internal listener has no such path");
         let tenant = match request.uri().path() {
             ALL => None,
             path => Some(tenant_of(path).ok_or(NO_SUCH_PATH)?),
         };
-        let document = (self.key_sets)(tenant).ok_or(NO_SUCH_PATH)?;
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return Err(Rejection::new(Code::MethodNotAllowed, "key sets are only read"));
-        }
-        let mut response = Response::new(Full::from(document));
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=60"));
-        Ok(response)
+        let document = (self.apps.key_set)(tenant).ok_or(NO_SUCH_PATH)?;
+        only_read(request)?;
+        Ok(found(document, "application/jwk-set+json", "max-age=60"))
+    }
+
+    fn launch(&self, headers: &HeaderMap) -> Result<Response<Full<Bytes>>, Rejection> {
+        let refused = |reason| Rejection::new(Code::AssertionInvalid, reason);
+        let assertion = bearer(headers).ok_or(refused("a request without a Bearer token"))?;
+        let document = (self.apps.launch)(assertion);
+        let document = document.ok_or(refused("an assertion that does not count"))?;
+        Ok(found(document, "application/json", "no-store"))
     }
 
     fn refusal(&self, rejection: &Rejection) -> Response<Full<Bytes>> {
@@ -68,8 +84,38 @@ impl Responder {
         if rejection.code == Code::MethodNotAllowed {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
+        if rejection.code == Code::AssertionInvalid {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         response
     }
+}
+
+fn found(
+    document: String,
+    media_type: &'static str,
+    caching: &'static str,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(document));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(caching));
+    response
+}
+
+fn only_read<B>(request: &Request<B>) -> Result<(), Rejection> {
+    match *request.method() {
+        Method::GET | Method::HEAD => Ok(()),
+        _ => Err(Rejection::new(Code::MethodNotAllowed, "the internal listener is only read")),
+    }
+}
+
+/// The one token of RFC 6750, section 2.1. Nobody is to choose which of two counts.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut fields = headers.get_all(AUTHORIZATION).iter();
+    let (Some(field), None) = (fields.next(), fields.next()) else { return None };
+    let (scheme, token) = field.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim_matches(' '))
 }
 
 /// Whether it is an app that asks.

@@ -6,14 +6,17 @@
 //! whatever it likes with it: who believes the keys of all believes every tenant. It is plain HTTP
 //! on a private address, on a thread of its own, so that no app can slow a worker.
 //!
+//! `GET /v1/launch` answers what the session was launched with whose assertion is the Bearer token.
+//!
 //! Its callers are servers. A web page must never reach it through somebody's browser: whatever
 //! has an `Origin` is refused, and so is a host that the page's owner could have pointed here (DNS
 //! rebinding).
 //!
 //! Everything is bounded: the connections, and how long one may take with all that it does. A
-//! connection carries one request; a key set is fetched once in a while. No body is read.
+//! connection carries one request; what is asked here is asked once in a while. No body is read.
 
 mod answer;
+mod launch;
 #[cfg(test)]
 mod tests;
 
@@ -33,7 +36,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::config::snapshot::Snapshot;
 use crate::policy::assertion::jwks;
-use answer::Responder;
+use answer::{Apps, Responder};
+pub use launch::launch;
 
 /// Open at once; more wait in the kernel's queue.
 const CONNECTIONS: usize = 256;
@@ -52,14 +56,17 @@ pub struct InternalServer {
 }
 
 /// Binds `listen` and serves from a thread of its own. `key_set` is [`key_set`] of the live
-/// configuration; it is asked for each request, so that a reload needs nothing here.
+/// configuration, and `launch`, which is given an assertion, [`launch()`]; they are asked for each
+/// request, so that a reload needs nothing here.
 pub fn start(
     listen: SocketAddr,
     key_set: impl Fn(Option<&str>) -> Option<String> + Send + Sync + 'static,
+    launch: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
 ) -> io::Result<InternalServer> {
     let mut seed = [0; 16];
     getrandom::fill(&mut seed).map_err(io::Error::other)?;
-    start_with(listen, Responder::new(Box::new(key_set), seed), PATIENCE)
+    let apps = Apps { key_set: Box::new(key_set), launch: Box::new(launch) };
+    start_with(listen, Responder::new(apps, seed), PATIENCE)
 }
 
 /// The JWKS document of one tenant, or of all; nothing for a tenant that is not there.

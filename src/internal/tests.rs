@@ -8,10 +8,11 @@ use super::*;
 use crate::config::Loader;
 
 const KEYS: &str = r#"{"keys":[]}"#;
-const ANYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+pub(super) const ANYWHERE: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 fn server() -> InternalServer {
-    start(ANYWHERE, key_sets).unwrap()
+    start(ANYWHERE, key_sets, |_| None).unwrap()
 }
 
 fn key_sets(tenant: Option<&str>) -> Option<String> {
@@ -23,7 +24,8 @@ fn key_sets(tenant: Option<&str>) -> Option<String> {
 }
 
 fn impatient(patience: Duration) -> InternalServer {
-    start_with(ANYWHERE, Responder::new(Box::new(key_sets), [0; 16]), patience).unwrap()
+    let apps = Apps { key_set: Box::new(key_sets), launch: Box::new(|_| None) };
+    start_with(ANYWHERE, Responder::new(apps, [0; 16]), patience).unwrap()
 }
 
 fn connect(server: &InternalServer) -> TcpStream {
@@ -33,7 +35,7 @@ fn connect(server: &InternalServer) -> TcpStream {
 }
 
 /// All that comes until the server closes.
-fn sent(server: &InternalServer, request: &str) -> String {
+pub(super) fn sent(server: &InternalServer, request: &str) -> String {
     let mut stream = connect(server);
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
@@ -45,7 +47,7 @@ fn get(server: &InternalServer, host: &str) -> String {
     sent(server, &format!("GET /.well-known/jwks.json HTTP/1.1\r\nHost: {host}\r\n\r\n"))
 }
 
-fn code(answer: &str) -> String {
+pub(super) fn code(answer: &str) -> String {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.to_lowercase().contains("\r\ncontent-type: application/problem+json"), "{head}");
     let body: serde_json::Value = serde_json::from_str(body).unwrap();
@@ -57,9 +59,11 @@ fn code(answer: &str) -> String {
 fn an_app_gets_the_key_set_that_is_live() {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
-    let server = start(ANYWHERE, move |_| {
-        Some(format!(r#"{{"keys":[{}]}}"#, count.fetch_add(1, Ordering::Relaxed)))
-    })
+    let server = start(
+        ANYWHERE,
+        move |_| Some(format!(r#"{{"keys":[{}]}}"#, count.fetch_add(1, Ordering::Relaxed))),
+        |_| None,
+    )
     .unwrap();
     for turn in 0..2 {
         let answer = get(&server, &server.address().to_string());
@@ -242,7 +246,7 @@ fn strangers_that_hold_every_connection_hold_it_for_a_while() {
 fn a_port_has_one_listener_until_it_is_dropped() {
     let server = server();
     let address = server.address();
-    assert!(start(address, key_sets).is_err());
+    assert!(start(address, key_sets, |_| None).is_err());
     drop(server);
-    assert!(start(address, key_sets).is_ok());
+    assert!(start(address, key_sets, |_| None).is_ok());
 }

@@ -246,6 +246,20 @@ pub fn mint(
     token
 }
 
+/// The tenant and persona that an assertion claims to be of. Nothing is verified: it says whose key
+/// to try, and no more.
+pub fn claimed_place(token: &str) -> Option<(String, String)> {
+    #[derive(Deserialize)]
+    struct Claimed {
+        tenant: String,
+        persona: String,
+    }
+    let (_, rest) = token.split_once('.')?;
+    let (claims, _) = rest.split_once('.')?;
+    let claims: Claimed = serde_json::from_slice(&BASE64_URL.decode(claims).ok()?).ok()?;
+    Some((claims.tenant, claims.persona))
+}
+
 /// Reads an assertion as a strict app would; nothing where the app would refuse it.
 pub fn verify(policy: &AssertionPolicy, token: &str, now: UnixSeconds) -> Option<Claims<String>> {
     let (input, signature) = token.rsplit_once('.')?;

@@ -6,6 +6,7 @@
 pub mod assertion;
 pub mod csp;
 pub mod identity;
+pub mod injection;
 pub mod launch;
 pub mod limits;
 pub mod metadata;
@@ -14,3 +15,4 @@ pub mod query;
 pub mod secret;
 pub mod session;
 pub mod signature;
+pub mod variables;

@@ -3,5 +3,6 @@
 
 pub mod jar;
 pub mod limits;
+pub mod parked;
 pub mod replay;
 pub mod sessions;

@@ -173,6 +173,39 @@ fn a_posted_configuration_reads_as_json() {
     check(20_000, edits::of_seeds("embed_config", pieces), bodies::embed::embed_config);
 }
 
+#[test]
+fn what_is_injected_reads_as_json_and_keeps_its_limits() {
+    let pieces = &[
+        "{",
+        "}",
+        "[",
+        "]",
+        "\"",
+        ":",
+        ",",
+        "\\",
+        "\\ud83d",
+        "\\u0061",
+        "null",
+        "7",
+        " ",
+        "\"mode\":\"replace\"",
+        "\"value\":",
+        "\"type\":\"card\"",
+        "\"role\":\"user\",",
+        "\"content\":",
+        "customInstructions",
+        "&prefillMessages=",
+        "W10",
+        "=",
+        "-",
+        "_",
+        "%2B",
+        "+",
+    ];
+    check(20_000, edits::of_seeds("injection", pieces), bodies::injection::injection);
+}
+
 /// The grammar is of no use where everything it makes is refused at once.
 #[test]
 fn the_grammar_makes_sound_and_unsound_requests() {

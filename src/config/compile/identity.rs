@@ -122,7 +122,6 @@ pub fn check(
     }
     check_user_id(persona, &key, compiler);
     check_documents(persona, embedders, &key, compiler);
-    check_variables(one, &key("variables"), compiler);
 }
 
 /// Keys about a user id that say something about nothing.
@@ -211,21 +210,4 @@ fn on(flag: &Option<At<bool>>) -> bool {
 
 fn needs_proof(persona: &Persona) -> bool {
     persona.user_id.is_some() || persona.injection.is_some()
-}
-
-fn check_variables(one: &Entry<Persona>, key: &str, compiler: &mut Compiler<'_>) {
-    let names = one.value.variables.iter().flat_map(|list| &list.value);
-    let names: Vec<_> = names.filter_map(|at| at.value.name.as_ref()).collect();
-    for (index, at) in names.iter().enumerate() {
-        let name = &*at.value.0;
-        if RESERVED.contains(&name) {
-            let what = format!("`{name}` has a meaning of its own in every launch");
-            let wrong = Wrong::new(what, "give the variable another name");
-            compiler.problems.error(at.spot, key, wrong);
-        }
-        if names[..index].iter().any(|other| other.value == at.value) {
-            let wrong = Wrong::new(format!("`{name}` is declared twice"), "keep one of the two");
-            compiler.problems.error(at.spot, key, wrong);
-        }
-    }
 }

@@ -9,6 +9,7 @@ mod certificates;
 mod framing;
 mod hosts;
 mod identity;
+mod injection;
 mod limits;
 mod secrets;
 mod server;

@@ -13,7 +13,7 @@ use super::super::values::Name;
 use super::assertion::Assertions;
 use super::framing::Framing;
 use super::signing::{Signers, Signing};
-use super::{Compiler, Surroundings, dangling, identity, limits};
+use super::{Compiler, Surroundings, dangling, identity, injection, limits};
 use crate::apps::streamlit::HostConfig;
 use crate::embed::Bridge;
 use crate::policy::limits::Rules;
@@ -78,6 +78,7 @@ struct Inherited<'c, 'r> {
     signing: Signing<'c, 'r>,
     rules: Arc<Rules>,
     revoked_before: Option<UnixSeconds>,
+    around: injection::Around<'r>,
 }
 
 fn tenant<'r>(
@@ -102,6 +103,7 @@ fn tenant<'r>(
             &format!("tenants.{}.revoke_before", entry.name),
             compiler,
         ),
+        around: injection::Around { tenant: &entry.name, has_internal: is_asked_for },
     };
     let mut personas = Vec::new();
     for one in raw.personas.iter().flat_map(|at| at.value.iter()) {
@@ -188,6 +190,8 @@ fn persona(
         origin: identity::origin(raw, embedders),
         rules: Arc::clone(&inherited.rules),
         assertion: inherited.assertions.persona(one, compiler),
+        injection: injection::compile(one, inherited.around, compiler),
+        variables: injection::variables(one, inherited.around, compiler),
         signing: inherited.signing.persona(one, compiler),
     }
 }

@@ -5,10 +5,12 @@ use crate::config::Loader;
 use crate::config::snapshot::{Mode, Persona, Snapshot};
 use crate::policy::assertion::AssertionPolicy;
 use crate::policy::identity::Identity;
+use crate::policy::injection::InjectionPolicy;
 use crate::policy::metadata::{MetadataPolicy, UserIdFormat, UserIdRule};
 use crate::policy::origin::{AllowedOrigin, OpaqueLaunch, Opens};
 use crate::policy::session::keys::PersonaKeys;
 use crate::policy::session::{Purpose, Session, SessionId, UnixSeconds};
+use crate::policy::variables::Source;
 
 const NOW: UnixSeconds = UnixSeconds(1_763_683_200);
 
@@ -81,7 +83,7 @@ fn a_launch_needs_what_the_persona_says() {
             },
         ),
         (
-            "signed = true\nsigning = { secrets = [\"env:X\"] }",
+            "signed = true\nsigning = { secrets = [\"env:SECRET_a\"] }",
             MetadataPolicy { signed: true, ..none },
         ),
     ] {
@@ -95,7 +97,7 @@ fn a_page_that_hides_its_origin_may_launch_what_anybody_may() {
         ("", OpaqueLaunch::Free),
         ("mode = \"customer\"", OpaqueLaunch::Proven),
         ("mode = \"test\"", OpaqueLaunch::Proven),
-        ("signed = true\nsigning = { secrets = [\"env:X\"] }", OpaqueLaunch::Proven),
+        ("signed = true\nsigning = { secrets = [\"env:SECRET_a\"] }", OpaqueLaunch::Proven),
         ("jwt = { secret = \"env:X\" }", OpaqueLaunch::Proven),
     ] {
         assert_eq!(bot(keys).origin.opaque_launch, expected, "{keys}");
@@ -229,4 +231,28 @@ fn the_internal_listener_is_where_it_says() {
     let snapshot = load(INTERNAL, "", &[]);
     assert_eq!(snapshot.internal.listen, Some("127.0.0.1:9181".parse().unwrap()));
     assert_eq!(load("", "", &[]).internal.listen, None);
+}
+
+#[test]
+fn a_launch_may_inject_where_the_persona_says_so() {
+    for (keys, expected) in [
+        ("", None),
+        ("injection = {}", None),
+        ("injection = { enabled = false }", None),
+        ("trust_asserted = true\ninjection = { enabled = true }", Some(InjectionPolicy::Custom)),
+        (
+            "trust_asserted = true\ninjection = { enabled = true, persona = \"preset\" }",
+            Some(InjectionPolicy::Preset),
+        ),
+    ] {
+        assert_eq!(bot(keys).injection, expected, "{keys}");
+    }
+}
+
+#[test]
+fn a_launch_may_bring_the_variables_that_are_declared() {
+    assert!(bot("").variables.is_empty());
+    let bot = bot("variables = [{ name = \"user_name\" }, { name = \"plan\", source = \"body\" }]");
+    let declared = bot.variables.iter().map(|one| (one.name(), one.source()));
+    assert!(declared.eq([("plan", Source::Body), ("user_name", Source::Query)]));
 }

@@ -233,6 +233,8 @@ fn persona(name: &str, host: &str, path: &str) -> Arc<Persona> {
         origin: OriginRules { opaque_launch: OpaqueLaunch::Free, ..OriginRules::default() },
         rules: Arc::new(Rules::default()),
         assertion: None,
+        injection: None,
+        variables: Default::default(),
         signing: None,
         tenant: "acme".into(),
         name: name.into(),

@@ -178,6 +178,8 @@ impl Builder {
             origin: OriginRules { opaque_launch: OpaqueLaunch::Free, ..OriginRules::default() },
             rules: Arc::new(unlimited()),
             assertion: None,
+            injection: None,
+            variables: Default::default(),
             signing: None,
             tenant: "acme".into(),
             name: format!("persona-{index}").into(),
