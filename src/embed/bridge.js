@@ -47,6 +47,8 @@
   let running = false;
   let target = ''; // where the session has moved to, while this document has not
   let leaving = false;
+  let moving = ''; // where this script is navigating to
+  let announced = false; // ... and its beforeunload is still to come
   let departure = 0;
   let warned = false;
 
@@ -91,7 +93,7 @@
       const config = JSON.parse(sessionStorage.getItem(key));
       if (!config) return null;
       const same = user === null || user === String(JSON.parse(config.body).user_id);
-      if (same && Math.abs(Date.now() - config.at) < FRESH) return config;
+      if (same && Math.abs(Date.now() - config.at) < FRESH) return { ...config, late: user === null };
       forget();
     } catch {
       // Nothing can be kept here. Where the URL brought a user, an answer may be owed, so one is
@@ -146,19 +148,30 @@
   const move = () => {
     const url = new URL(target, location.origin);
     target = '';
-    if (url.origin === location.origin) location.replace(url.href);
+    if (url.origin !== location.origin) return;
+    moving = url.href;
+    announced = true;
+    location.replace(moving);
+  };
+  // The document that is on its way was asked for with the session that is about to end: it would
+  // show one user and speak for another.
+  const stay = () => {
+    if (!moving) return;
+    target = moving;
+    moving = '';
+    leaving = announced = false;
+    clearTimeout(departure);
+    window.stop();
   };
 
   const settle = (config, answer) => {
     // The document goes away and its requests with it: no answer is no refusal.
     if (answer.code === 'network_error' && leaving) return;
     forget();
-    if (answer.code) {
-      if (!config.quiet) refuse(answer.code, answer.title, config.origin);
-      return;
-    }
-    post({ type: 'chat-embed-ack' }, config.origin);
-    // Where the page navigates this frame, it knows better where to.
+    if (!answer.code) post({ type: 'chat-embed-ack' }, config.origin);
+    else if (!config.quiet) refuse(answer.code, answer.title, config.origin);
+    // Also after a refusal: a configuration before it may have been taken. Where the page navigates
+    // this frame, it knows better where to.
     if (target && !leaving) move();
   };
 
@@ -171,8 +184,12 @@
     while (next) {
       const current = next;
       next = null;
+      stay();
       const answer = await send(current);
       if (answer.location && !current.quiet) target = answer.location;
+      // The document before had this configuration, and perhaps the session, when this document had
+      // been asked for already. Nothing in the URL says whose it is: it loads anew.
+      else if (current.late && !answer.code) target = below(prefix ? prefix[0] : '', current.body);
       if (!next) settle(current, answer);
     }
     running = false;
@@ -199,10 +216,13 @@
 
   window.addEventListener('beforeunload', () => {
     leaving = true;
+    if (!announced) moving = '';
+    announced = false;
     clearTimeout(departure);
     departure = setTimeout(() => {
       // It was a download, or somebody stayed after all.
       leaving = false;
+      moving = '';
       const pending = recall();
       if (running) return;
       if (target) move();
@@ -214,7 +234,9 @@
     clearTimeout(departure);
   });
   window.addEventListener('pageshow', (event) => {
-    if (event.persisted) leaving = false;
+    if (!event.persisted) return;
+    leaving = announced = false;
+    moving = '';
   });
 
   ready();

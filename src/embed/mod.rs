@@ -25,6 +25,8 @@
 //! - When several come quickly, the latest counts; those it overtakes are not acknowledged.
 //! - A configuration that the session has already is acknowledged. Another one starts a new
 //!   session: the frame acknowledges and loads the chat anew by itself.
+//! - A configuration that finds no document in the frame, because one gives way to the next, is
+//!   lost. Who changes users faster than a chat loads posts the latest at each `ready`.
 //! - Changing the frame's `src` at the same time is fine: the script then leaves navigation to the
 //!   page, and the next document acknowledges, up to ten seconds later, what this one could not.
 //!   Where the browser refuses storage, a document with a `user_id` in its URL acknowledges without
