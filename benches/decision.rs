@@ -23,6 +23,7 @@ use vestibule::policy::limits::Moment;
 use vestibule::policy::session::UnixSeconds;
 use vestibule::state::jar::Jars;
 use vestibule::state::limits::Limiter;
+use vestibule::state::parked::Parked;
 use vestibule::state::replay::Replays;
 use vestibule::state::sessions::Sessions;
 
@@ -78,6 +79,7 @@ struct World {
     sessions: Sessions,
     jars: Arc<Jars>,
     replays: Replays,
+    parked: Parked,
     assertions: RefCell<AssertionStore>,
 }
 
@@ -100,9 +102,9 @@ impl World {
             scheme: Scheme::Https,
             server_name: None,
         };
-        let (jars, replays) = (Arc::default(), Replays::default());
+        let (jars, replays, parked) = (Arc::default(), Replays::default(), Parked::default());
         let assertions = RefCell::default();
-        Self { snapshot, connection, limiter, sessions, jars, replays, assertions }
+        Self { snapshot, connection, limiter, sessions, jars, replays, parked, assertions }
     }
 
     fn admit<'h>(&self, head: &'h RequestHead, moment: Moment) -> Admission<'h> {
@@ -114,6 +116,7 @@ impl World {
             sessions: &self.sessions,
             jars: &self.jars,
             replays: &self.replays,
+            parked: &self.parked,
             body: None,
             journal: None,
         };

@@ -26,6 +26,7 @@ use crate::policy::limits::Moment;
 use crate::policy::session::{UnixSeconds, prefix};
 use crate::state::jar::Jars;
 use crate::state::limits::Limiter;
+use crate::state::parked::Parked;
 use crate::state::replay::Replays;
 use crate::state::sessions::Sessions;
 
@@ -221,6 +222,7 @@ struct World<'a> {
     sessions: Sessions,
     jars: Arc<Jars>,
     replays: Replays,
+    parked: Parked,
     now: UnixSeconds,
 }
 
@@ -241,6 +243,7 @@ impl<'a> World<'a> {
             sessions,
             jars: Arc::default(),
             replays: Replays::default(),
+            parked: Parked::default(),
             now: UnixSeconds::from(SystemTime::now()),
         }
     }
@@ -283,6 +286,7 @@ impl<'a> World<'a> {
             sessions: &self.sessions,
             jars: &self.jars,
             replays: &self.replays,
+            parked: &self.parked,
             body: request.body.as_deref().filter(|_| wants).map(str::as_bytes),
             journal: Some(&journal),
         };

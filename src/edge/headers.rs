@@ -162,6 +162,10 @@ fn write_identity(out: &mut Vec<u8>, passport: &Passport) {
     for (name, value) in identity::headers(place, &passport.identity, passport.session.as_ref()) {
         write_field(out, name.as_bytes(), value.as_bytes());
     }
+    for (name, value) in passport.launched.iter().flat_map(|launched| launched.variables.headers())
+    {
+        write_field(out, name.as_bytes(), value.as_bytes());
+    }
 }
 
 fn accepts_trailers(fields: &Fields) -> bool {

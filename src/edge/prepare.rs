@@ -110,6 +110,7 @@ pub fn prepare(
         sessions: &worker.sessions,
         jars: &worker.jars,
         replays: &worker.replays,
+        parked: &worker.parked,
         body: body.as_ref().ok().and_then(Option::as_deref),
         journal: None,
     };

@@ -9,6 +9,7 @@ use crate::policy::limits::Moment;
 use crate::policy::session::UnixSeconds;
 use crate::state::jar::Jars;
 use crate::state::limits::Limiter;
+use crate::state::parked::Parked;
 use crate::state::replay::Replays;
 use crate::state::sessions::Sessions;
 
@@ -77,6 +78,8 @@ pub struct Ambient<'a> {
     pub limiter: &'a Limiter,
     pub sessions: &'a Sessions,
     pub replays: &'a Replays,
+    /// What launches left for the apps to fetch.
+    pub parked: &'a Parked,
     /// The apps' cookies of pages without cookies.
     pub jars: &'a Arc<Jars>,
     /// The request's body, where [`super::wanted_body`] asked for it.

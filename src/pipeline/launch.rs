@@ -30,12 +30,14 @@ use crate::policy::launch::{Kind, Launch, classify};
 use crate::policy::limits::{AddressPassed, Charge, Part, counts};
 use crate::policy::metadata::{self, Metadata, Parameters, Voucher};
 use crate::policy::origin::{self, Credential};
-use crate::policy::query::raw_pairs;
+use crate::policy::query::{pairs, raw_pairs};
 use crate::policy::session::{
     Arrival, Bare, Predecessor, Purpose, Session, SessionId, Stage, Succession, succession,
 };
 use crate::policy::signature::{self, Basis, Verified};
+use crate::policy::{injection, variables};
 use crate::rejection::{Code, Rejection};
+use crate::state::parked::Launched;
 use crate::state::replay::Attempt;
 
 /// True for a form that launches, whose fields are needed for the decision.
@@ -72,6 +74,7 @@ pub(super) fn decide(
     let form = if is_form { Some(form(visit)?) } else { None };
     let basis = basis(visit, form, held.as_ref().ok())?;
     let Claim { metadata, is_bare } = Claim::of(visit, form, basis.as_ref())?;
+    let launched = launched(visit, form, basis.as_ref())?;
     let held = match held {
         Err(refusal) if refusal.code == Code::FrameOnly => return Err(refusal),
         _ if leads_back => return Ok(see_other(visit, fields, "", visit.address.query)),
@@ -84,7 +87,7 @@ pub(super) fn decide(
         Some(Basis::Signature(verified)) => Some(verified),
         Some(Basis::Session) | None => None,
     };
-    let step = Step { visit, metadata, verified, is_form, part };
+    let step = Step { visit, metadata, verified, launched: &launched, is_form, part };
     match step.succession(held.as_ref(), is_bare) {
         (Succession::Continue { reissue }, Some(session)) => {
             step.go_on(session, reissue, (passed, from), fields)
@@ -171,6 +174,42 @@ fn leads_back(visit: &Visit<'_>, held: &Result<Session, Rejection>, is_form: boo
     visit.prefixed.is_some() && !is_form && (held.is_err() || visit.keeps_cookies())
 }
 
+/// What the launch brings for the app: variables, instructions, messages.
+fn launched(
+    visit: &Visit<'_>,
+    form: Option<&[u8]>,
+    basis: Option<&Basis<'_>>,
+) -> Result<Launched, Rejection> {
+    let persona = visit.persona;
+    let (injection, variables) = match basis {
+        // What the session's own launch brought stays.
+        Some(Basis::Session) => return Ok(Launched::default()),
+        Some(Basis::Signature(verified)) => {
+            let of = |part| verified.pairs_of(part).cloned();
+            let (query, form) = (|| of(signature::Part::Query), || of(signature::Part::Form));
+            (
+                injection::decide(persona.injection, query(), form())?,
+                variables::decide(&persona.variables, query(), form())?,
+            )
+        }
+        None => {
+            let query = || pairs(visit.address.query.unwrap_or_default().as_bytes());
+            let form = || pairs(form.unwrap_or_default());
+            (
+                injection::decide(persona.injection, query(), form())?,
+                variables::decide(&persona.variables, query(), form())?,
+            )
+        }
+    };
+    if !injection.is_empty() {
+        visit.ambient.note("injection", || injection.to_string());
+    }
+    if !variables.is_empty() {
+        visit.ambient.note("variables", || variables.to_string());
+    }
+    Ok(Launched { variables, injection })
+}
+
 /// The body of a form.
 fn form<'v>(visit: &Visit<'v>) -> Result<&'v [u8], Rejection> {
     if !visit.head.fields.get(Known::ContentType).is_some_and(is_urlencoded) {
@@ -186,6 +225,8 @@ struct Step<'a, 'v> {
     /// None where the session goes on because nothing is claimed.
     metadata: Option<Metadata<'a>>,
     verified: Option<&'a Verified<'a>>,
+    /// What the app may fetch about it.
+    launched: &'a Launched,
     is_form: bool,
     part: Part,
 }
@@ -229,6 +270,7 @@ impl Step<'_, '_> {
         let visit = self.visit;
         let now = visit.ambient.now;
         let passed = self.spend(Some(&session), session.id, (passed, from), fields)?;
+        self.park(&session)?;
         if self.is_below_token() {
             let is_relative = visit.persona.app == AppKind::Streamlit;
             if !is_relative && needs_session(&visit.persona.metadata) {
@@ -291,6 +333,7 @@ impl Step<'_, '_> {
             end(visit, held)?;
         }
         session.bare = if self.is_form { Bare::Continues } else { Bare::StartsAnew };
+        self.park(&session)?;
         let probes = self.must_probe(&session);
         if !(probes || self.is_form || visit.prefixed.is_some()) {
             visit.set_cookie(&session, fields)?;
@@ -331,13 +374,34 @@ impl Step<'_, '_> {
         })
     }
 
+    /// Keeps what the launch brought for the app to fetch. A document that the page around it loads
+    /// anew, with nothing, has nothing.
+    fn park(&self, session: &Session) -> Result<(), Rejection> {
+        let visit = self.visit;
+        let (parked, tenant) = (visit.ambient.parked, &visit.persona.tenant);
+        let (hash, now) = (session.id.hash(), visit.ambient.now);
+        if !self.launched.is_empty() {
+            let until = session.remembered_until(now);
+            let place = (&visit.persona.name, hash);
+            return parked.park(tenant, place, self.launched.clone(), now, until).map_err(|_| {
+                let why = "what launches left for the apps fills the tenant's part";
+                Rejection::new(Code::CapacityExhausted, why)
+            });
+        }
+        let by_itself = visit.headers.site.is_none_or(|site| site == b"same-origin");
+        if !(by_itself || session.bare == Bare::Continues || session.is_launching(now)) {
+            parked.forget(tenant, &hash);
+        }
+        Ok(())
+    }
+
     /// 303 to the document; a form's parameters do not travel on in the query.
     fn see_other(&self, fields: &mut Vec<AnswerField>, prefix: &str) -> Action {
         let query = self.visit.address.query;
         match (self.is_form, self.verified) {
             (false, _) => see_other(self.visit, fields, prefix, query),
             (true, None) => {
-                let query = query.and_then(cleaned);
+                let query = query.and_then(|query| cleaned(self.visit, query));
                 see_other(self.visit, fields, prefix, query.as_deref())
             }
             // All of it was signed, and an unsigned rest of it would be a claim.
@@ -369,6 +433,7 @@ impl Step<'_, '_> {
             Some(verified) => verified.forward_query(),
             None => visit.address.query.map(Cow::Borrowed),
         };
+        let query = query.as_deref().map(|query| self.launched.injection.rewritten(query));
         Ok(visit.forward(passed, Some(session), (Framing::Document, query.as_deref()), opens))
     }
 }
@@ -400,6 +465,7 @@ pub(super) fn end(visit: &Visit<'_>, held: &Session) -> Result<(), Rejection> {
         Rejection::new(Code::CapacityExhausted, "the tenant's list of ended sessions is full")
     })?;
     visit.ambient.jars.forget(&visit.persona.tenant, held.id);
+    visit.ambient.parked.forget(&visit.persona.tenant, &held.id.hash());
     Ok(())
 }
 
@@ -417,13 +483,16 @@ fn see_other(
 }
 
 /// A query without the parameters of a launch; nothing where nothing is left.
-fn cleaned(query: &str) -> Option<String> {
+fn cleaned(visit: &Visit<'_>, query: &str) -> Option<String> {
+    let is_ours = |name: &str| {
+        metadata::NAMES.contains(&name)
+            || injection::NAMES.contains(&name)
+            || visit.persona.variables.declares(name)
+    };
     let kept: Vec<&str> = query
         .split('&')
         .filter(|piece| {
-            raw_pairs(piece.as_bytes())
-                .next()
-                .is_some_and(|pair| !metadata::NAMES.contains(&&*pair.decoded_name()))
+            raw_pairs(piece.as_bytes()).next().is_some_and(|pair| !is_ours(&pair.decoded_name()))
         })
         .collect();
     (!kept.is_empty()).then(|| kept.join("&"))

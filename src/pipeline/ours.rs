@@ -90,12 +90,18 @@ fn configure(visit: &Visit<'_>, fields: &mut Vec<AnswerField>) -> Result<Action,
         return Ok(Action::Answer(Answer::Configured(Configured::Already)));
     }
     let _ = visit.tenant_limits(passed, from, fields)?;
-    if let Some(held) = &held {
-        end(visit, held)?;
-    }
     let identity = Identity::settle(&metadata, device, (visit.ambient.random)());
     let mut session = begin(visit, identity, held.as_ref());
     session.stage = Stage::Launching;
+    if let Some(held) = &held {
+        if held.identity.state == State::Awaiting {
+            // It is the same launch: what a form brought is this session's.
+            let (from, to) = (held.id.hash(), session.id.hash());
+            let until = session.remembered_until(now);
+            visit.ambient.parked.hand_over(&visit.persona.tenant, &from, to, until);
+        }
+        end(visit, held)?;
+    }
     visit.set_cookie(&session, fields)?;
     let prefix = if visit.keeps_cookies() { String::new() } else { visit.path_prefix(&session)? };
     Ok(Action::Answer(Answer::Configured(Configured::Anew { prefix })))

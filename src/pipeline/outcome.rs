@@ -10,6 +10,7 @@ use crate::policy::identity::{Identity, SessionHash};
 use crate::policy::session::{SessionId, UnixSeconds};
 use crate::rejection::Rejection;
 use crate::state::jar::Jars;
+use crate::state::parked::Launched;
 
 /// Whose address it is.
 #[derive(Debug, Clone)]
@@ -148,6 +149,8 @@ pub struct Passport {
     pub persona: Arc<Persona>,
     pub identity: Identity,
     pub session: Option<SessionHash>,
+    /// What the launch brought: short variables travel with every request.
+    pub launched: Option<Arc<Launched>>,
     /// The stream that the request opens ends with this session.
     pub stream: Option<StreamOf>,
 }

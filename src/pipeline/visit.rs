@@ -30,6 +30,7 @@ use crate::policy::origin::{self, Credential, Headers, Reach};
 use crate::policy::session::prefix::{self, Prefixed};
 use crate::policy::session::{Predecessor, Purpose, Session};
 use crate::rejection::{Code, Rejection};
+use crate::state::parked::Launched;
 
 /// A request to a persona.
 #[derive(Clone, Copy)]
@@ -215,6 +216,8 @@ impl Visit<'_> {
     ) -> Result<(), Rejection> {
         let keys = &self.persona.keys;
         let token = keys.mint(Purpose::Cookie, session)?;
+        let (parked, until) = (self.ambient.parked, session.remembered_until(self.ambient.now));
+        parked.extend(&self.persona.tenant, &session.id.hash(), until);
         fields.push(("Set-Cookie", keys.cookie.set(&token, session.max_age(self.ambient.now))));
         Ok(())
     }
@@ -353,6 +356,7 @@ impl Visit<'_> {
         let persona = Arc::clone(self.persona);
         match session {
             Some(session) => Passport {
+                launched: self.launched(&session),
                 persona,
                 session: Some(session.id.hash()),
                 stream: (behind == Behind::Stream)
@@ -362,7 +366,7 @@ impl Visit<'_> {
             None => {
                 let device = self.owner.device().map(|slug| &**slug);
                 let identity = Identity::anonymous(self.persona.mode, device);
-                Passport { persona, identity, session: None, stream: None }
+                Passport { persona, identity, session: None, stream: None, launched: None }
             }
         }
     }
@@ -371,6 +375,15 @@ impl Visit<'_> {
     pub fn may_be_anothers(&self, session: &Session) -> bool {
         let age = self.ambient.now.0.saturating_sub(session.launched_at.0);
         session.predecessor == Predecessor::Ended && age < RESUMABLE
+    }
+
+    /// What the session's launch brought, where some of it travels in headers.
+    fn launched(&self, session: &Session) -> Option<Arc<Launched>> {
+        if self.persona.variables.is_empty() {
+            return None;
+        }
+        let (parked, tenant) = (self.ambient.parked, &self.persona.tenant);
+        parked.get(tenant, &self.persona.name, &session.id.hash(), self.ambient.now)
     }
 
     /// Without the resume id of a page whose session this one has ended.

@@ -23,6 +23,7 @@ use vestibule::policy::session::UnixSeconds;
 use vestibule::policy::session::keys::{PersonaKeys, SessionSecrets};
 use vestibule::route::{RouteTable, Target};
 use vestibule::state::limits::Limiter;
+use vestibule::state::parked::Parked;
 use vestibule::state::replay::Replays;
 use vestibule::state::sessions::Sessions;
 use vestibule::tls::store::CertStore;
@@ -74,6 +75,7 @@ fn check(snapshot: &Snapshot, connection: &ConnectionFacts, head: &RequestHead, 
         sessions: &Sessions::default(),
         jars: &Arc::default(),
         replays: &Replays::default(),
+        parked: &Parked::default(),
         body: Some(b"mode=public"),
         journal: None,
     };

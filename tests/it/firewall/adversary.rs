@@ -356,6 +356,7 @@ impl Bench {
             limiter: &self.limiter,
             sessions: &self.sessions,
             replays: &vestibule::state::replay::Replays::default(),
+            parked: &vestibule::state::parked::Parked::default(),
             jars: &self.jars,
             body,
             journal: None,

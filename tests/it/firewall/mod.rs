@@ -1,6 +1,7 @@
 //! The firewall on the wire: who may open what, and what the app is told about it.
 
 mod adversary;
+mod brought;
 mod browser;
 mod limits;
 mod matrix;
