@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use vestibule::policy::query::pairs;
+use vestibule::rejection::Code;
 
 use super::node::launches;
 use super::{Configured, printed, run, source};
@@ -25,7 +26,7 @@ fn cases() -> (Value, Vec<String>) {
         let payload = launch["payload"].as_str().unwrap();
         // Out of order, except for equal names.
         let mut list: Vec<_> = pairs(payload.as_bytes()).collect();
-        list.sort_by(|one, other| other.name.len().cmp(&one.name.len()));
+        list.sort_by_key(|pair| std::cmp::Reverse(pair.name.len()));
         let list = list.iter().map(|pair| json!([pair.name, pair.value]));
         inputs.push(list.collect());
         expected.push(format!("{payload}&signature={}", launch["signature"].as_str().unwrap()));
@@ -109,6 +110,26 @@ fn signs_as_node_does(language: &Language) {
     assert_eq!(lines.len(), expected.len());
     for (index, (line, expected)) in lines.iter().zip(&expected).enumerate() {
         assert_eq!(line, expected, "{}", inputs[index]);
+    }
+}
+
+#[test]
+fn the_documentation_shows_what_is_run_here() {
+    let page = fs::read_to_string(source("docs/signing.md")).unwrap();
+    for (file, from) in [("sign.mjs", "export function"), ("sign.py", "def sign")] {
+        let snippet = fs::read_to_string(source("src/snippets").join(file)).unwrap();
+        let code = &snippet[snippet.find(from).unwrap()..];
+        // Up to the closing remarks.
+        let code = code.split("\n// ").next().unwrap().split("\n# ").next().unwrap().trim_end();
+        assert!(page.contains(code), "{file}:\n{code}");
+    }
+    for code in Code::ALL.iter().filter(|code| {
+        ["signature_", "timestamp_", "replay_"].iter().any(|it| code.as_str().starts_with(it))
+    }) {
+        assert!(
+            page.contains(&format!("| {} `{}` |", code.status_u16(), code.as_str())),
+            "{code:?}"
+        );
     }
 }
 
