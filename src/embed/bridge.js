@@ -29,11 +29,12 @@
     user_id_invalid: 'Send user_id in the format of the persona: a positive integer, unless user_id_format says token.',
     user_id_missing: 'Send user_id.',
   };
-  // Milliseconds: how long a configuration outlives its document, a request lasts, and a
-  // navigation that was announced is waited for.
+  // Milliseconds: how long a configuration outlives its document, a request lasts, a navigation that
+  // was announced is waited for, and one that the page may have begun has to be announced.
   const FRESH = 10000;
   const PATIENCE = 15000;
   const DEPARTURE = 5000;
+  const NOTICE = 50;
 
   const base = script.getAttribute('data-base') || '';
   const origins = (script.getAttribute('data-origins') || '').split(' ').filter(Boolean);
@@ -172,7 +173,9 @@
     else if (!config.quiet) refuse(answer.code, answer.title, config.origin);
     // Also after a refusal: a configuration before it may have been taken. Where the page navigates
     // this frame, it knows better where to.
-    if (target && !leaving) move();
+    setTimeout(() => {
+      if (target && !leaving && !running) move();
+    }, NOTICE);
   };
 
   // One request at a time, so that the configuration that came last is the one that holds.
