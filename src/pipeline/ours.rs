@@ -64,6 +64,14 @@ fn configure(visit: &Visit<'_>, fields: &mut Vec<AnswerField>) -> Result<Action,
     let passed = visit.address_limit(charge)?;
     let parameters = embed::config::parse(visit.ambient.body.unwrap_or_default())?;
     let is_bare = parameters.is_bare();
+    // Of a signed launch the page around it can only repeat what its server signed.
+    if visit.persona.metadata.signed
+        && held.as_ref().is_ok_and(|held| held.identity.is_said_by(&parameters))
+    {
+        let _ = visit.origin(origin::Kind::Request, Credential::Cookie)?;
+        visit.take_back(passed);
+        return Ok(Action::Answer(Answer::Configured(Configured::Already)));
+    }
     let metadata = metadata::decide(&visit.persona.metadata, parameters, Voucher::Browser)?;
     if *metadata.user_id() == UserId::Awaiting {
         return Err(Rejection::new(Code::UserIdMissing, "the bridge was told no user_id"));

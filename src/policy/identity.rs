@@ -12,7 +12,8 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use super::metadata::{
-    Assurance, Direction, Metadata, MetadataPolicy, UserId, UserIdFormat, UserIdRule, mode_name,
+    Assurance, Direction, Metadata, MetadataPolicy, Parameters, UserId, UserIdFormat, UserIdRule,
+    mode_name,
 };
 use crate::config::snapshot::Mode;
 use crate::rejection::{Code, Rejection};
@@ -99,6 +100,13 @@ impl Identity {
             (None, _) => self.state == State::Complete,
         };
         self.mode == policy.mode && has_its_user && (is_proven || !policy.signed)
+    }
+
+    /// These parameters say nothing but what is known already.
+    pub fn is_said_by(&self, parameters: &Parameters<'_>) -> bool {
+        let mode = parameters.mode.as_deref().is_none_or(|mode| mode == mode_name(self.mode));
+        mode && self.state == State::Complete
+            && parameters.user_id.as_deref() == self.user_id.as_deref()
     }
 
     /// A launch with this metadata asks for the very identity that this is. A generated one is

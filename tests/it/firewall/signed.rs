@@ -23,7 +23,7 @@ fn proxy(replay: &str) -> (Proxy, Upstream, tempfile::TempDir) {
          [tenants.acme]\nembed_origins = [\"https://www.acme.test\"]\n\
          limits = {{ ip = \"6000/min\", tenant = \"60000/min\" }}\n\
          [tenants.acme.personas.sales]\nhosts = [\"sales.acme.test\"]\nupstream = \"app\"\n\
-         user_id = \"optional\"\nsigned = true\n\
+         user_id = \"optional\"\nsigned = true\nbridge = true\n\
          signing = {{ secrets = [\"file:{at}/new\", \"file:{at}/old\"], replay = \"{replay}\" }}\n"
     );
     (Proxy::configured(&text, upstream.address), upstream, folder)
@@ -136,4 +136,15 @@ fn a_signed_form_leads_to_a_clean_document() {
     assert!(!upstream.received().contains("note=x"));
     let twice = browser.submit("/?user_id=u-1", &form);
     assert!(twice.text().contains("parameter_duplicate"), "{}", twice.text());
+}
+
+#[test]
+fn the_page_around_a_signed_chat_can_only_repeat_what_was_signed() {
+    let (proxy, _upstream, _folder) = proxy("bind");
+    let mut browser = Browser::new(&proxy, "sales.acme.test");
+    let query = signed("a-new-signing-secret", &[("user_id", "u-1")], now());
+    assert_eq!(browser.open(&format!("/?{query}")).status, 200);
+    let same = browser.configure("", r#"{"mode":"public","user_id":"u-1"}"#);
+    assert_eq!(same.text(), r#"{"state":"complete"}"#);
+    assert_eq!(browser.configure("", r#"{"user_id":"u-2"}"#).code(), "identity_unproven");
 }
