@@ -211,6 +211,8 @@ def test_users_that_follow_each_other_closely_leave_a_chat_of_one_user(pause: in
 
 def test_a_refused_configuration_does_not_undo_the_one_before_it(page: Page) -> None:
     chat = opened(page)
+    # By then the configuration of the opening is done with: of several that wait, the last one counts.
+    say(chat, "Hello", "sse")
     page.evaluate(
         """() => {
             const frame = document.getElementById('chat-iframe');
