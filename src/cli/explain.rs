@@ -48,13 +48,9 @@ fn method(text: &str) -> Result<Method, String> {
 }
 
 pub fn run(arguments: Arguments) -> ExitCode {
-    let loaded = crate::config::load(&arguments.config);
-    let Some(snapshot) = loaded.snapshot else {
-        for problem in &loaded.problems {
-            eprintln!("{problem}");
-        }
-        eprintln!("vestibule: {} is not usable, see above", arguments.config.display());
-        return ExitCode::FAILURE;
+    let snapshot = match super::place::load(&arguments.config) {
+        Ok(snapshot) => snapshot,
+        Err(failure) => return failure.report("explain"),
     };
     let is_form = arguments.data.is_some() && arguments.method == Method::GET;
     let question = Question {

@@ -5,7 +5,11 @@
 
 mod check;
 mod explain;
+mod place;
 mod run;
+mod sign;
+mod snippet;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,6 +43,12 @@ enum Command {
     Check(ConfigFile),
     /// Say what would become of a request, stage by stage, without sending it
     Explain(explain::Arguments),
+    /// Print a signed URL
+    Sign(sign::Arguments),
+    /// Say whether a signed URL or form verifies, and what its signer did otherwise
+    Verify(verify::Arguments),
+    /// Print text that is ready to be pasted
+    Snippet(snippet::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -57,5 +67,8 @@ pub fn main() -> ExitCode {
         Command::Run(file) => run::run(&file.config),
         Command::Check(file) => check::check(&file.config),
         Command::Explain(arguments) => explain::run(arguments),
+        Command::Sign(arguments) => sign::run(arguments),
+        Command::Verify(arguments) => verify::run(arguments),
+        Command::Snippet(arguments) => snippet::run(arguments),
     }
 }

@@ -215,6 +215,11 @@ impl<'r> Verified<'r> {
         self.sent.iter().filter(move |sent| sent.part == part).map(|sent| &sent.pair)
     }
 
+    /// The text that was signed.
+    pub fn canonical(&self) -> &str {
+        &self.canonical
+    }
+
     /// What this launch is remembered by; the session that it begins carries it.
     pub fn proof(&self) -> LaunchProof {
         self.proof

@@ -1,5 +1,6 @@
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::Loader;
 use crate::config::snapshot::{Mode, Persona, Snapshot};
@@ -10,6 +11,7 @@ use crate::policy::metadata::{MetadataPolicy, UserIdFormat, UserIdRule};
 use crate::policy::origin::{AllowedOrigin, OpaqueLaunch, Opens};
 use crate::policy::session::keys::PersonaKeys;
 use crate::policy::session::{Purpose, Session, SessionId, UnixSeconds};
+use crate::policy::signature::{Replay, basis, verify};
 use crate::policy::variables::Source;
 
 const NOW: UnixSeconds = UnixSeconds(1_763_683_200);
@@ -83,7 +85,7 @@ fn a_launch_needs_what_the_persona_says() {
             },
         ),
         (
-            "signed = true\nsigning = { secrets = [\"env:SECRET_a\"] }",
+            "signed = true\nsigning = { secrets = [\"env:SECRET_X\"] }",
             MetadataPolicy { signed: true, ..none },
         ),
     ] {
@@ -97,7 +99,7 @@ fn a_page_that_hides_its_origin_may_launch_what_anybody_may() {
         ("", OpaqueLaunch::Free),
         ("mode = \"customer\"", OpaqueLaunch::Proven),
         ("mode = \"test\"", OpaqueLaunch::Proven),
-        ("signed = true\nsigning = { secrets = [\"env:SECRET_a\"] }", OpaqueLaunch::Proven),
+        ("signed = true\nsigning = { secrets = [\"env:SECRET_X\"] }", OpaqueLaunch::Proven),
         ("jwt = { secret = \"env:X\" }", OpaqueLaunch::Proven),
     ] {
         assert_eq!(bot(keys).origin.opaque_launch, expected, "{keys}");
@@ -255,4 +257,48 @@ fn a_launch_may_bring_the_variables_that_are_declared() {
     let bot = bot("variables = [{ name = \"user_name\" }, { name = \"plan\", source = \"body\" }]");
     let declared = bot.variables.iter().map(|one| (one.name(), one.source()));
     assert!(declared.eq([("plan", Source::Body), ("user_name", Source::Query)]));
+}
+#[test]
+fn a_signed_persona_verifies_with_its_own_secrets_or_its_tenants() {
+    let snapshot = load(
+        "",
+        "signing = { secrets = [\"env:SECRET_T\"], max_age = \"10m\", replay = \"once\" }",
+        &[
+            ("inherits", "signed = true\nforward_signature = true"),
+            (
+                "own",
+                "signed = true\nvariables = [{ name = \"plan\" }]\n\
+                 signing = { secrets = [\"env:SECRET_N\", \"env:SECRET_O\"], ignore = [\"gclid\"] }",
+            ),
+            ("unsigned", ""),
+        ],
+    );
+    let signing = |name: &str| persona(&snapshot, name).signing.clone();
+    assert!(signing("unsigned").is_none());
+    let (inherits, own) = (signing("inherits").unwrap(), signing("own").unwrap());
+    assert_eq!((inherits.replay(), inherits.max_age()), (Replay::Once, Duration::from_secs(600)));
+    assert_eq!((own.replay(), own.max_age()), (Replay::Bind, Duration::from_secs(300)));
+    let now = NOW.0 * 1000;
+    let signed = inherits.sign("a=1", now).unwrap();
+    let verified = verify(&inherits, Some(&signed), None, now, None).unwrap();
+    assert_eq!(verified.forward_query().as_deref(), Some(&*signed));
+    assert!(verify(&own, Some(&signed), None, now, None).is_err());
+    let signed = own.sign("a=1&gclid=2", now).unwrap();
+    let verified = verify(&own, Some(&signed), None, now, None).unwrap();
+    assert_eq!(verified.forward_query().as_deref(), Some(&*format!("a=1&timestamp={now}")));
+    let alone = bot("signed = true\nsigning = { secrets = [\"env:SECRET_O\"] }").signing.clone();
+    let by_old = alone.unwrap().sign("a=1", now).unwrap();
+    assert!(verify(&own, Some(&by_old), None, now, None).is_ok());
+    // A declared variable is a claim, wherever it comes from; a direction is none.
+    let mut session = Session::start(
+        SessionId([1; 16]),
+        Identity::anonymous(Mode::Public, None),
+        NOW,
+        Purpose::Cookie.lifetime(),
+    );
+    session.proof = Some(verified.proof());
+    for (query, opens) in [("page=2", true), ("direction=rtl", true), ("plan=gold", false)] {
+        let basis = basis(&own, Some(query), None, now, Some(&session));
+        assert_eq!(basis.is_ok(), opens, "{query}");
+    }
 }

@@ -23,6 +23,9 @@ pub struct Shown {
     pub ignored: Vec<String>,
     /// The timestamp, if there is one and it is one.
     pub timestamp: Option<u64>,
+    /// Whether the signature is one of either text, whatever else is wrong; nothing where none can
+    /// be read.
+    pub fits: Option<bool>,
 }
 
 /// Takes a launch apart, whether it is signed or not.
@@ -40,11 +43,16 @@ pub fn shown(
             ignored.push(pair.name.clone().into_owned());
         }
     }
+    let signature = read.signature().ok();
     let mut sent = read.sent;
     sent.sort_by(by_name);
     let canonical = printed(&sent);
     let with_line_feeds = with_line_feeds(&mut sent).then(|| printed(&sent));
-    Ok(Shown { canonical, with_line_feeds, ignored, timestamp })
+    let fits = signature.map(|signature| {
+        let forms = std::iter::once(&canonical).chain(&with_line_feeds);
+        forms.into_iter().any(|text| policy.matches(text, &signature))
+    });
+    Ok(Shown { canonical, with_line_feeds, ignored, timestamp, fits })
 }
 
 /// What the signer did instead of what should be done.
