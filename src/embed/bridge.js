@@ -154,8 +154,8 @@
     announced = true;
     location.replace(moving);
   };
-  // The document that is on its way was asked for with the session that is about to end: it would
-  // show one user and speak for another.
+  // The document on its way was asked for with a session that is about to end: it would show one
+  // user and speak for another.
   const stay = () => {
     if (!moving) return;
     target = moving;
@@ -171,8 +171,8 @@
     forget();
     if (!answer.code) post({ type: 'chat-embed-ack' }, config.origin);
     else if (!config.quiet) refuse(answer.code, answer.title, config.origin);
-    // Also after a refusal: a configuration before it may have been taken. Where the page navigates
-    // this frame, it knows better where to.
+    // Also after a refusal: one before it may have been taken. Where the page navigates this frame,
+    // it knows better where to.
     setTimeout(() => {
       if (target && !leaving && !running) move();
     }, NOTICE);
@@ -190,8 +190,8 @@
       stay();
       const answer = await send(current);
       if (answer.location && !current.quiet) target = answer.location;
-      // The document before had this configuration, and perhaps the session, when this document had
-      // been asked for already. Nothing in the URL says whose it is: it loads anew.
+      // The document before may have got this session after this one was asked for, and the URL
+      // says nobody: it loads anew.
       else if (current.late && !answer.code) target = below(prefix ? prefix[0] : '', current.body);
       if (!next) settle(current, answer);
     }
