@@ -26,16 +26,17 @@ use crate::config::snapshot::AppKind;
 use crate::http1::fields::Known;
 use crate::http1::head::RequestHead;
 use crate::policy::identity::{Behind, Identity, State, may_open, needs_session};
+use crate::policy::injection;
 use crate::policy::launch::{Kind, Launch, classify};
 use crate::policy::limits::{AddressPassed, Charge, Part, counts};
 use crate::policy::metadata::{self, Metadata, Parameters, Voucher};
 use crate::policy::origin::{self, Credential};
-use crate::policy::query::{pairs, raw_pairs};
+use crate::policy::query::{RawPair, raw_pairs};
 use crate::policy::session::{
     Arrival, Bare, Predecessor, Purpose, Session, SessionId, Stage, Succession, succession,
 };
 use crate::policy::signature::{self, Basis, Verified};
-use crate::policy::{injection, variables};
+use crate::policy::variables::{self, Variables};
 use crate::rejection::{Code, Rejection};
 use crate::state::parked::Launched;
 use crate::state::replay::Attempt;
@@ -193,12 +194,22 @@ fn launched(
             )
         }
         None => {
-            let query = || pairs(visit.address.query.unwrap_or_default().as_bytes());
-            let form = || pairs(form.unwrap_or_default());
-            (
-                injection::decide(persona.injection, query(), form())?,
-                variables::decide(&persona.variables, query(), form())?,
-            )
+            // Only what is ours is decoded: most launches bring nothing.
+            let query = || raw_pairs(visit.address.query.unwrap_or_default().as_bytes());
+            let form = || raw_pairs(form.unwrap_or_default());
+            let injected = |pair: &RawPair<'_>| injection::is_ours(*pair);
+            let declared = |pair: &RawPair<'_>| persona.variables.declares(&pair.decoded_name());
+            let variables = match persona.variables.is_empty() {
+                true => Variables::default(),
+                false => variables::decide(
+                    &persona.variables,
+                    query().filter(declared).map(RawPair::decoded),
+                    form().filter(declared).map(RawPair::decoded),
+                )?,
+            };
+            let query = query().filter(injected).map(RawPair::decoded);
+            let form = form().filter(injected).map(RawPair::decoded);
+            (injection::decide(persona.injection, query, form)?, variables)
         }
     };
     if !injection.is_empty() {
