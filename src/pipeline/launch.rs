@@ -89,7 +89,7 @@ pub(super) fn decide(
         Some(Basis::Session) | None => None,
     };
     let step = Step { visit, metadata, verified, launched: &launched, is_form, part };
-    match step.succession(held.as_ref(), is_bare) {
+    match (step.succession(held.as_ref(), is_bare), held) {
         (Succession::Continue { reissue }, Some(session)) => {
             step.go_on(session, reissue, (passed, from), fields)
         }
@@ -247,17 +247,17 @@ impl Step<'_, '_> {
         self.visit.prefixed.is_some() && !self.visit.keeps_cookies()
     }
 
-    fn succession(&self, held: Option<&Session>, is_bare: bool) -> (Succession, Option<Session>) {
+    fn succession(&self, held: Option<&Session>, is_bare: bool) -> Succession {
         let device = self.visit.owner.device().map(|slug| &**slug);
         // A bare document below a token is where we sent it ourselves.
         let is_ours = |held: &&Session| held.identity.device.as_deref() == device;
         if is_bare && self.is_below_token() && held.as_ref().is_some_and(is_ours) {
-            return (Succession::Continue { reissue: false }, held.cloned());
+            return Succession::Continue { reissue: false };
         }
         let Some(metadata) = &self.metadata else {
             return match held.filter(is_ours) {
-                Some(held) => (Succession::Continue { reissue: false }, Some(held.clone())),
-                None => (Succession::Start { ends: None }, None),
+                Some(_) => Succession::Continue { reissue: false },
+                None => Succession::Start { ends: None },
             };
         };
         let site = self.visit.headers.site;
@@ -268,7 +268,7 @@ impl Step<'_, '_> {
             by_itself: site.is_none_or(|site| site == b"same-origin"),
             now: self.visit.ambient.now,
         };
-        (succession(held, metadata, &arrival), held.cloned())
+        succession(held, metadata, &arrival)
     }
 
     fn go_on(

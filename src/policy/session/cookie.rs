@@ -71,19 +71,32 @@ impl SessionCookie {
 /// A Cookie value without sessions; nothing where nothing else is left, and the field goes.
 /// Everything else keeps its bytes.
 pub fn without_sessions(value: &[u8]) -> Option<Cow<'_, [u8]>> {
-    let is_free = pieces(value).all(|piece| !is_session(halves(piece).0));
-    if is_free {
-        return Some(Cow::Borrowed(value));
-    }
-    let mut kept = Vec::with_capacity(value.len());
-    for piece in pieces(value).filter(|piece| !is_session(halves(piece).0)) {
-        if !kept.is_empty() {
-            kept.push(b';');
+    let mut kept: Option<Vec<u8>> = None;
+    let mut at = 0;
+    for piece in pieces(value) {
+        let is_ours = is_session(halves(piece).0);
+        match &mut kept {
+            None if is_ours => {
+                let mut before = Vec::with_capacity(value.len());
+                before.extend_from_slice(&value[..at.max(1) - 1]);
+                kept = Some(before);
+            }
+            None => {}
+            Some(_) if is_ours => {}
+            // The first that is left has no separator before it.
+            Some(kept) if kept.is_empty() => kept.extend_from_slice(piece.trim_ascii_start()),
+            Some(kept) => {
+                kept.push(b';');
+                kept.extend_from_slice(piece);
+            }
         }
-        // The first that is left has no separator before it.
-        kept.extend_from_slice(if kept.is_empty() { piece.trim_ascii_start() } else { piece });
+        at += piece.len() + 1;
     }
-    (!kept.trim_ascii().is_empty()).then_some(Cow::Owned(kept))
+    match kept {
+        None => Some(Cow::Borrowed(value)),
+        Some(kept) if kept.trim_ascii().is_empty() => None,
+        Some(kept) => Some(Cow::Owned(kept)),
+    }
 }
 
 /// True for a Set-Cookie value that would set a session: an app's must not pass.
