@@ -363,3 +363,33 @@ fn spoil(mut wire: Vec<u8>, spoiling: &[Spoil]) -> Vec<u8> {
     }
     wire
 }
+
+/// A source expression, or nearly one.
+fn word() -> impl Strategy<Value = String> {
+    prop_oneof![
+        3 => prop::sample::select(vec![
+            "'self'", "'none'", "*", "https:", "http:", "data:", "'unsafe-inline'", "'nonce-abc'",
+            "'strict-dynamic'", "https://chat.example", "HTTPS://CHAT.example", "a.example",
+            "https://chat.example/.vestibule/embed.js", "allow-scripts", "/report",
+        ]).prop_map(str::to_owned),
+        1 => "[ -~]{0,8}",
+        1 => "\\PC{0,3}",
+    ]
+}
+
+/// Policies of an upstream, nearly valid; a line that begins with R only reports.
+pub fn policy_text() -> impl Strategy<Value = String> {
+    let name = prop_oneof![
+        8 => prop::sample::select(vec![
+            "frame-src", "FRAME-SRC", "child-src", "default-src", "script-src", "script-src-elem",
+            "connect-src", "frame-ancestors", "Frame-Ancestors", "sandbox", "img-src", "report-uri",
+        ]).prop_map(str::to_owned),
+        1 => "[a-zA-Z-]{0,6}",
+    ];
+    let space = prop::sample::select(vec![" ", "  ", "\t", "\x0c", " \r"]);
+    let directive = (name, space, prop::collection::vec(word(), 0..5))
+        .prop_map(|(name, space, words)| format!("{name}{space}{}", words.join(space)));
+    let separator = prop::sample::select(vec![";", "; ", " ;; ", ",", ", ", "\n", "\nR"]);
+    prop::collection::vec((directive, separator), 0..8)
+        .prop_map(|parts| parts.into_iter().map(|(text, end)| text + end).collect())
+}

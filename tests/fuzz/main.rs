@@ -222,3 +222,13 @@ fn the_grammar_makes_sound_and_unsound_requests() {
     }
     assert!(whole > 150 && refused > 100 && second > 75, "{whole} {refused} {second}");
 }
+
+#[test]
+fn any_policies_keep_what_they_restrict() {
+    check(1000, grammar::policy_text().prop_map(String::into_bytes), bodies::csp::csp_merge);
+}
+
+#[test]
+fn any_bytes_are_answered_with_valid_policies() {
+    check(1000, proptest::collection::vec(any::<u8>(), 0..200), bodies::csp::csp_merge);
+}

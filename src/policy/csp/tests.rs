@@ -6,7 +6,6 @@ use super::syntax::{self, Policy};
 use super::*;
 
 mod modes;
-mod properties;
 mod sources;
 
 /// A chat document, a site, a shell; with `+`, our script in it.

@@ -7,6 +7,7 @@
 pub mod admit;
 pub mod chunk;
 pub mod codec;
+pub mod csp;
 pub mod embed;
 pub mod frames;
 pub mod gate;
@@ -26,7 +27,7 @@ pub type Body = fn(&[u8]);
 
 /// The name of a body, as its seeds' folder is called, and the body.
 #[allow(dead_code, reason = "a fuzz target uses one body, not the list")]
-pub const ALL: [(&str, Body); 12] = [
+pub const ALL: [(&str, Body); 13] = [
     ("codec_against_hyper", codec::codec_against_hyper),
     ("response_against_hyper", response::response_against_hyper),
     ("chunk_decoder", chunk::chunk_decoder),
@@ -36,6 +37,7 @@ pub const ALL: [(&str, Body); 12] = [
     ("launch_metadata", identity::launch_metadata),
     ("session_token", identity::session_token),
     ("splice_document", embed::splice_document),
+    ("csp_merge", csp::csp_merge),
     ("embed_config", embed::embed_config),
     ("injection", injection::injection),
     ("signed_launch", signature::signed_launch),
