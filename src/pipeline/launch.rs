@@ -16,7 +16,11 @@
 //!
 //! A tab keeps the cookies of the site it shows, so that nothing is probed there.
 
+mod claim;
+
 use std::borrow::Cow;
+
+use claim::{Claim, basis, credential, form, launched};
 
 use super::outcome::{Action, Answer, AnswerField, Framing};
 use super::visit::{FromAllowed, Passed, Visit, launch_facts};
@@ -29,14 +33,13 @@ use crate::policy::identity::{Behind, Identity, State, may_open, needs_session};
 use crate::policy::injection;
 use crate::policy::launch::{Kind, Launch, classify};
 use crate::policy::limits::{AddressPassed, Charge, Part, counts};
-use crate::policy::metadata::{self, Metadata, Parameters, Voucher};
-use crate::policy::origin::{self, Credential};
-use crate::policy::query::{RawPair, raw_pairs};
+use crate::policy::metadata::{self, Metadata};
+use crate::policy::origin;
+use crate::policy::query::raw_pairs;
 use crate::policy::session::{
     Arrival, Bare, Predecessor, Purpose, Session, SessionId, Stage, Succession, succession,
 };
-use crate::policy::signature::{self, Basis, Verified};
-use crate::policy::variables::{self, Variables};
+use crate::policy::signature::{Basis, Verified};
 use crate::rejection::{Code, Rejection};
 use crate::state::parked::Launched;
 use crate::state::replay::Attempt;
@@ -100,65 +103,6 @@ pub(super) fn decide(
     }
 }
 
-/// What a launch of a signed persona rests on; nothing where launches are not signed.
-fn basis<'v>(
-    visit: &Visit<'v>,
-    form: Option<&'v [u8]>,
-    held: Option<&Session>,
-) -> Result<Option<Basis<'v>>, Rejection> {
-    let Some(policy) = &visit.persona.signing else { return Ok(None) };
-    let now = visit.ambient.now.0.saturating_mul(1000);
-    let basis = signature::basis(policy, visit.address.query, form, now, held)?;
-    visit.ambient.note("signature", || match &basis {
-        Basis::Signature(_) => "verified".to_owned(),
-        Basis::Session => "none is needed: the session has one, and nothing is claimed".to_owned(),
-    });
-    Ok(Some(basis))
-}
-
-fn credential(basis: Option<&Basis<'_>>) -> Credential {
-    match basis {
-        Some(Basis::Signature(_)) => Credential::Explicit,
-        Some(Basis::Session) => Credential::Cookie,
-        None => Credential::None,
-    }
-}
-
-/// What a launch says about identity, as far as it may.
-struct Claim<'c> {
-    /// None where the session says it, and the launch claims nothing.
-    metadata: Option<Metadata<'c>>,
-    /// It says nothing about identity, and nobody vouches for it.
-    is_bare: bool,
-}
-
-impl<'c> Claim<'c> {
-    fn of(
-        visit: &Visit<'c>,
-        form: Option<&'c [u8]>,
-        basis: Option<&'c Basis<'_>>,
-    ) -> Result<Self, Rejection> {
-        let policy = &visit.persona.metadata;
-        let (metadata, is_bare) = match basis {
-            Some(Basis::Session) => return Ok(Self { metadata: None, is_bare: false }),
-            Some(Basis::Signature(verified)) => {
-                let parameters = Parameters::from_pairs(verified.pairs())?;
-                (metadata::decide(policy, parameters, Voucher::Signature)?, false)
-            }
-            None => {
-                // Query and form together; a name in both is a repetition.
-                let query = raw_pairs(visit.address.query.unwrap_or_default().as_bytes());
-                let parameters =
-                    Parameters::from_raw(query.chain(raw_pairs(form.unwrap_or_default())))?;
-                let is_bare = parameters.is_bare();
-                (metadata::decide(policy, parameters, Voucher::Browser)?, is_bare)
-            }
-        };
-        visit.ambient.note("metadata", || metadata.to_string());
-        Ok(Self { metadata: Some(metadata), is_bare })
-    }
-}
-
 /// Whether this is a launch of its own, as far as its session tells: on its way through our
 /// redirects it was charged already, and must not be stopped by the limit that it used up itself.
 fn part(visit: &Visit<'_>, held: &Result<Session, Rejection>, leads_back: bool) -> Part {
@@ -173,61 +117,6 @@ fn part(visit: &Visit<'_>, held: &Result<Session, Rejection>, leads_back: bool) 
 /// keeps cookies needs no token. What follows is decided, and charged, where that leads.
 fn leads_back(visit: &Visit<'_>, held: &Result<Session, Rejection>, is_form: bool) -> bool {
     visit.prefixed.is_some() && !is_form && (held.is_err() || visit.keeps_cookies())
-}
-
-/// What the launch brings for the app: variables, instructions, messages.
-fn launched(
-    visit: &Visit<'_>,
-    form: Option<&[u8]>,
-    basis: Option<&Basis<'_>>,
-) -> Result<Launched, Rejection> {
-    let persona = visit.persona;
-    let (injection, variables) = match basis {
-        // What the session's own launch brought stays.
-        Some(Basis::Session) => return Ok(Launched::default()),
-        Some(Basis::Signature(verified)) => {
-            let of = |part| verified.pairs_of(part).cloned();
-            let (query, form) = (|| of(signature::Part::Query), || of(signature::Part::Form));
-            (
-                injection::decide(persona.injection, query(), form())?,
-                variables::decide(&persona.variables, query(), form())?,
-            )
-        }
-        None => {
-            // Only what is ours is decoded: most launches bring nothing.
-            let query = || raw_pairs(visit.address.query.unwrap_or_default().as_bytes());
-            let form = || raw_pairs(form.unwrap_or_default());
-            let injected = |pair: &RawPair<'_>| injection::is_ours(*pair);
-            let declared = |pair: &RawPair<'_>| persona.variables.declares(&pair.decoded_name());
-            let variables = match persona.variables.is_empty() {
-                true => Variables::default(),
-                false => variables::decide(
-                    &persona.variables,
-                    query().filter(declared).map(RawPair::decoded),
-                    form().filter(declared).map(RawPair::decoded),
-                )?,
-            };
-            let query = query().filter(injected).map(RawPair::decoded);
-            let form = form().filter(injected).map(RawPair::decoded);
-            (injection::decide(persona.injection, query, form)?, variables)
-        }
-    };
-    if !injection.is_empty() {
-        visit.ambient.note("injection", || injection.to_string());
-    }
-    if !variables.is_empty() {
-        visit.ambient.note("variables", || variables.to_string());
-    }
-    Ok(Launched { variables, injection })
-}
-
-/// The body of a form.
-fn form<'v>(visit: &Visit<'v>) -> Result<&'v [u8], Rejection> {
-    if !visit.head.fields.get(Known::ContentType).is_some_and(is_urlencoded) {
-        let why = "a launch by POST is application/x-www-form-urlencoded";
-        return Err(Rejection::new(Code::MediaTypeUnsupported, why));
-    }
-    Ok(visit.ambient.body.unwrap_or_default())
 }
 
 /// A launch whose metadata is allowed.
