@@ -14,6 +14,7 @@ pub mod h1;
 pub mod h2;
 pub mod handle;
 pub mod headers;
+mod open;
 mod prepare;
 pub mod respond;
 pub mod tunnel;

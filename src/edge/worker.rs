@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use futures_util::FutureExt;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
@@ -25,6 +26,7 @@ use crate::state::limits::Limiter;
 use crate::state::parked::Parked;
 use crate::state::replay::Replays;
 use crate::state::sessions::Sessions;
+use crate::state::streams::{Shard, Streams};
 use crate::telemetry::access_log::LogHandle;
 use crate::telemetry::request_id::{Generator, Random};
 use crate::upstream::forward::Fleet;
@@ -41,6 +43,7 @@ pub struct Shared {
     pub log: LogHandle,
     pub limiter: Limiter,
     pub sessions: Sessions,
+    pub streams: Streams,
     pub jars: Arc<Jars>,
     pub parked: Parked,
     pub replays: Replays,
@@ -69,6 +72,7 @@ impl Shared {
             log,
             limiter: Limiter::default(),
             sessions: Sessions::default(),
+            streams: Streams::default(),
             jars: Arc::default(),
             parked: Parked::default(),
             replays: Replays::default(),
@@ -95,6 +99,7 @@ impl Shared {
     }
 
     fn follow(&self, snapshot: &Snapshot) {
+        self.streams.follow(snapshot, self.moment());
         let names = || snapshot.tenants.keys().map(|name| &**name);
         self.limiter.follow(names());
         self.sessions.follow(names());
@@ -122,6 +127,7 @@ impl Shared {
         let now = UnixSeconds::from(SystemTime::now());
         self.limiter.tidy(self.moment());
         self.sessions.tidy(now);
+        self.streams.tidy();
         self.jars.tidy(now);
         self.parked.tidy(now);
         self.replays.tidy(now);
@@ -155,6 +161,8 @@ impl Shared {
 pub struct Worker {
     shared: Arc<Shared>,
     pub fleet: Fleet,
+    /// What this worker has open.
+    pub shard: Arc<Shard>,
     names: Generator,
     /// Of this thread alone: the lock is never waited for.
     assertions: Mutex<AssertionStore>,
@@ -171,6 +179,7 @@ impl std::ops::Deref for Worker {
 impl Worker {
     pub fn new(shared: Arc<Shared>, seed: [u8; 16]) -> Self {
         Self {
+            shard: shared.streams.shard(),
             shared,
             fleet: Fleet::default(),
             names: Generator::seeded(seed),
@@ -232,6 +241,7 @@ impl Worker {
                     Err(error) => return ready(Err(error)),
                 }
             }
+            tokio::spawn(end_due(Arc::clone(&worker)));
             ready(Ok(()));
             let mut sweep = tokio::time::interval(SWEEP);
             loop {
@@ -271,12 +281,26 @@ async fn accept_all(worker: Arc<Worker>, listener: TcpListener, scheme: Scheme) 
         }
         let accepted = tokio::select! {
             biased;
-            () = &mut stop => return,
+            () = &mut stop => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, peer)) => serve(&worker, stream, peer, scheme),
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+    // The kernel has accepted those who wait: closing the listener would reset them.
+    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
+        serve(&worker, stream, peer, scheme);
+    }
+}
+
+/// Ends streams when their time has come, for ever.
+async fn end_due(worker: Arc<Worker>) {
+    loop {
+        match worker.shard.end_due(worker.moment()) {
+            None => worker.shard.sooner().await,
+            Some(next) => _ = tokio::time::timeout(next, worker.shard.sooner()).await,
         }
     }
 }

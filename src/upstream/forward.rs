@@ -7,6 +7,7 @@ use sha1::{Digest, Sha1};
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::Poll;
 
 use super::client::{Client, ClientError};
@@ -39,6 +40,8 @@ pub struct Plan {
     /// Nothing is sent before the first piece of a chunked body has proved sound. Not where the
     /// client itself waits, for a 100.
     pub gates_first_chunk: bool,
+    /// Becomes true where the answer is an event stream.
+    pub is_events: AtomicBool,
 }
 
 /// What a worker lends to every request.
@@ -56,6 +59,8 @@ pub enum Outcome {
     Switched(Box<Connection>),
     /// The client was sent nothing yet: tell it this.
     Reject(Rejection),
+    /// An event stream was ended before its time; its end is on its way.
+    Ended(&'static str),
     /// The answer broke off, and the client, if it is still there, must see that it did.
     Cut(&'static str),
 }
@@ -152,6 +157,7 @@ async fn attempt<C: Client>(
     connection.send.begin(plan.framing);
     let timeout = plan.upstream.response_timeout;
     let mut exchange = Exchange::new(client, connection, limits, timeout, &plan.upgrade, tally);
+    exchange.is_events = Some(&plan.is_events);
     let result = poll_fn(|cx| exchange.poll(cx, deadline)).await;
     result.map_err(|failure| (failure, exchange.has_answered()))
 }
