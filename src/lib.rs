@@ -51,6 +51,7 @@
 //! - Trusted headers are always set or removed, on every path, upgrades included.
 //! - Every map and every queue is bounded.
 
+pub mod admin;
 pub mod app;
 pub mod apps;
 pub mod cli;

@@ -87,6 +87,7 @@ codes! {
     SessionMissing 401 "session_missing" "This needs a session: open the chat from its page.";
     SessionInvalid 401 "session_invalid" "The session is not valid: open the chat from its page.";
     SessionExpired 401 "session_expired" "The session has ended: open the chat from its page.";
+    OperatorUnknown 401 "operator_unknown" "This needs the operator's token as its Bearer token.";
     AssertionInvalid 401 "assertion_invalid" "This needs a valid assertion as its Bearer token.";
     SignatureReplayed 403 "signature_replayed" "This link was used already: open the chat from its page.";
     ModeMismatch 403 "mode_mismatch" "This chat is for another kind of user.";
@@ -115,6 +116,7 @@ codes! {
     UpstreamUnavailable 503 "upstream_unavailable" "The application is not available.";
     CapacityExhausted 503 "capacity_exhausted" "The server cannot start another session now.";
     ReplayMemoryFull 503 "replay_memory_full" "No further signed launch can be taken now.";
+    NotServing 503 "not_serving" "The server is starting or stopping.";
     UpstreamTimeout 504 "upstream_timeout" "The application did not answer in time.";
     VersionUnsupported 505 "version_unsupported" "This HTTP version is not supported.";
 }

@@ -8,7 +8,7 @@
 
 pub mod accept;
 mod collect;
-mod ending;
+pub mod ending;
 pub mod frames;
 pub mod h1;
 pub mod h2;

@@ -150,6 +150,10 @@ impl Shared {
         self.room.notify_waiters();
     }
 
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
     /// Ends every worker's runtime, and with it all that is still open.
     pub fn stop(&self) {
         self.drain();
@@ -199,10 +203,6 @@ impl Worker {
     fn sweep(&self) {
         self.fleet.pool.sweep();
         self.shared.tidy();
-    }
-
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
     }
 
     pub fn random(&self) -> Random {

@@ -27,6 +27,12 @@ impl Secret {
         self.0.is_empty()
     }
 
+    /// Whether they are the same bytes, in a time that tells nothing of them.
+    pub fn equals(&self, offered: &[u8]) -> bool {
+        let kept = self.hmac().chain_update(&self.0).finalize().into_bytes();
+        self.hmac().chain_update(offered).verify_slice(&kept).is_ok()
+    }
+
     pub(super) fn hmac(&self) -> HmacSha256 {
         keyed(&self.0)
     }
@@ -67,6 +73,15 @@ mod tests {
         let secret = Secret::new(*b"swordfish").unwrap();
         assert_eq!(format!("{secret:?}"), "Secret(-)");
         assert!(Secret::new(*b"").is_none());
+    }
+
+    #[test]
+    fn only_the_same_bytes_are_equal() {
+        let secret = Secret::new(*b"swordfish").unwrap();
+        for (offered, same) in [("swordfish", true), ("swordfis", false), ("", false), ("x", false)]
+        {
+            assert_eq!(secret.equals(offered.as_bytes()), same, "{offered}");
+        }
     }
 
     #[test]

@@ -118,13 +118,33 @@ pub enum Whose<'a> {
 
 impl Whose<'_> {
     fn includes(&self, holder: &Holder) -> bool {
-        let is =
-            |tenant: &str, name: &str| *tenant == **holder.tenant() && *name == **holder.name();
+        self.names(holder.tenant(), holder.name(), holder.role())
+    }
+
+    /// Whether that one is among those who are meant.
+    pub fn names(&self, tenant: &str, name: &str, role: Role) -> bool {
         match *self {
             Whose::Everybody => true,
-            Whose::Tenant(tenant) => *tenant == **holder.tenant(),
-            Whose::Persona(tenant, name) => holder.role() == Role::Persona && is(tenant, name),
-            Whose::Site(tenant, name) => holder.role() == Role::Site && is(tenant, name),
+            Whose::Tenant(meant) => meant == tenant,
+            Whose::Persona(meant, persona) => {
+                (meant, persona, Role::Persona) == (tenant, name, role)
+            }
+            Whose::Site(meant, site) => (meant, site, Role::Site) == (tenant, name, role),
+        }
+    }
+
+    /// Whether the configuration has such a one.
+    pub fn exists(&self, snapshot: &Snapshot) -> bool {
+        let tenant = |name: &str| snapshot.tenants.get(name);
+        match *self {
+            Whose::Everybody => true,
+            Whose::Tenant(name) => tenant(name).is_some(),
+            Whose::Persona(owner, name) => {
+                tenant(owner).is_some_and(|it| it.personas.iter().any(|one| *one.name == *name))
+            }
+            Whose::Site(owner, name) => {
+                tenant(owner).is_some_and(|it| it.sites.iter().any(|one| *one.name == *name))
+            }
         }
     }
 }
