@@ -235,9 +235,8 @@ where
 {
     let media_type = head.headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
     // A form of a web page cannot say this without asking first.
-    if !media_type
-        .is_some_and(|it| it.split(|byte| *byte == b';').next() == Some(b"application/json"))
-    {
+    let media_type = media_type.and_then(|it| it.split(|byte| *byte == b';').next());
+    if media_type != Some(b"application/json") {
         return Err(Rejection::new(Code::MediaTypeUnsupported, "the body is not application/json"));
     }
     match Limited::new(body, BODY_BYTES).collect().await {

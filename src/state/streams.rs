@@ -295,7 +295,7 @@ impl Streams {
                 }
             });
         }
-        list.sort_by(|one, other| other.age.cmp(&one.age));
+        list.sort_by_key(|one| std::cmp::Reverse(one.age));
         list.truncate(most);
         list
     }

@@ -154,6 +154,14 @@ pub fn admin(root: &Root, compiler: &mut Compiler<'_>) -> AdminSettings {
         let remedy = "write token = \"env:NAME\", or listen on 127.0.0.1";
         compiler.problems.error(at.spot, "admin.listen", Wrong::new(what, remedy));
     }
+    if let Some(at) = &raw.token
+        && raw.listen.is_none()
+        && !compiler.problems.has_error_below("admin.")
+    {
+        let what = "there is no address to which it opens the way";
+        let remedy = "write listen = \"127.0.0.1:9180\", or leave the token out";
+        compiler.problems.error(at.spot, "admin.token", Wrong::new(what, remedy));
+    }
     AdminSettings { listen: raw.listen.as_ref().map(|at| at.value), token }
 }
 

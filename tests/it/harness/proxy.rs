@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use vestibule::app::{App, Options};
 use vestibule::config::snapshot::{
     AccessLog, AdminSettings, AppKind, Device, HttpMode, InternalSettings, Limits, Mode, Persona,
-    Server, ServerAddress, ServerId, ServerSettings, Snapshot, TelemetrySettings, TlsSettings,
-    TlsVersion, Upstream, UpstreamTls,
+    Server, ServerAddress, ServerId, ServerSettings, Snapshot, TelemetrySettings, Tenant,
+    TlsSettings, TlsVersion, Upstream, UpstreamTls,
 };
 use vestibule::policy::limits::{Rate, Rules};
 use vestibule::policy::metadata::{MetadataPolicy, UserIdFormat, UserIdRule};
@@ -20,6 +20,7 @@ use vestibule::policy::origin::{OpaqueLaunch, OriginRules};
 use vestibule::policy::secret::Secret;
 use vestibule::policy::session::keys::{PersonaKeys, SessionSecrets};
 use vestibule::route::{RouteTable, Target};
+use vestibule::state::streams::Counts;
 use vestibule::tls::dev::DevCa;
 use vestibule::tls::store::{CertStore, Certificate};
 
@@ -35,6 +36,8 @@ pub struct Builder {
     pub response_timeout: Duration,
     pub drain_timeout: Duration,
     pub close_within: Duration,
+    /// Listens for operators too.
+    pub admin: bool,
     routes: Vec<Route>,
     /// One certificate for each list of names.
     certificates: Vec<Vec<&'static str>>,
@@ -66,6 +69,7 @@ impl Default for Builder {
             response_timeout: PATIENCE,
             drain_timeout: PATIENCE,
             close_within: Duration::from_secs(1),
+            admin: false,
             routes: Vec::new(),
             certificates: vec![vec!["chat.test", "*.wild.test"]],
         }
@@ -118,8 +122,10 @@ impl Builder {
 
     fn snapshot(&self, ca: &DevCa) -> Snapshot {
         let mut routes = RouteTable::default();
+        let mut personas = Vec::new();
         for (index, route) in self.routes.iter().enumerate() {
             let persona = Arc::new(self.persona_of(route, index));
+            personas.push(Arc::clone(&persona));
             let target = Target::Persona(Arc::clone(&persona));
             routes.insert(route.host, route.path, target).unwrap();
             for (index, device) in route.devices.iter().enumerate() {
@@ -144,14 +150,17 @@ impl Builder {
                 close_within: self.close_within,
                 limits: self.limits,
             },
-            admin: AdminSettings { listen: None, token: None },
+            admin: AdminSettings {
+                listen: self.admin.then(|| "127.0.0.1:0".parse().unwrap()),
+                token: None,
+            },
             internal: InternalSettings { listen: None },
             tls: TlsSettings { min_version: TlsVersion::Tls12 },
             telemetry: TelemetrySettings { access_log: AccessLog::Off },
             certificates,
             routes,
             upstreams: HashMap::new(),
-            tenants: HashMap::new(),
+            tenants: HashMap::from([("acme".into(), Arc::new(tenant(personas)))]),
         }
     }
 
@@ -207,6 +216,17 @@ impl Builder {
     }
 }
 
+fn tenant(personas: Vec<Arc<Persona>>) -> Tenant {
+    Tenant {
+        id: "acme".into(),
+        name: "Acme".into(),
+        personas,
+        sites: Vec::new(),
+        embed_origins: Vec::new(),
+        assertion_keys: Vec::new(),
+    }
+}
+
 /// Tests of messages must not meet limits.
 fn unlimited() -> Rules {
     let rate = Rate::new(NonZeroU32::MAX, Duration::from_secs(31 * 24 * 3600)).unwrap();
@@ -241,6 +261,28 @@ impl Proxy {
         let options = Options { access_log: Some(log.clone()) };
         let app = App::start(snapshot, options).unwrap();
         Proxy { app, ca: DevCa::generate().unwrap(), log, _folder: folder }
+    }
+
+    /// Serves what this would, from now on.
+    pub fn reload(&self, builder: &Builder) {
+        self.app.replace(builder.snapshot(&self.ca));
+    }
+
+    /// [`Proxy::reload`] with what [`Proxy::configured`] takes.
+    pub fn reconfigure(&self, text: &str, upstream: SocketAddr) {
+        let text = text.replace("UPSTREAM", &upstream.to_string());
+        let loaded = vestibule::config::load_str("again.toml", &text, std::path::Path::new("."));
+        let problems: Vec<_> = loaded.problems.iter().map(ToString::to_string).collect();
+        self.app.replace(loaded.snapshot.unwrap_or_else(|| panic!("{}", problems.join("\n"))));
+    }
+
+    /// Waits until so many streams and WebSockets are open, and requests under way.
+    pub fn wait_for_streams(&self, enough: impl Fn(Counts) -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !enough(self.app.streams()) {
+            assert!(Instant::now() < until, "open: {:?}", self.app.streams());
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     pub fn http(&self) -> SocketAddr {
