@@ -16,8 +16,6 @@
 mod answer;
 mod guard;
 mod report;
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
 use std::io;

@@ -63,6 +63,12 @@ impl Moved {
     pub(super) fn new(log: Option<Box<StreamLog>>) -> Self {
         Self { up: 0, down: 0, log }
     }
+
+    pub(super) fn ends_early(&mut self, why: Ended) {
+        if let Some(log) = &mut self.log {
+            log.cut(why.reason());
+        }
+    }
 }
 
 impl Drop for Moved {
@@ -99,6 +105,7 @@ pub(super) struct Ending<C> {
 impl<C: AsyncRead + AsyncWrite + Unpin> Ending<C> {
     /// Ends it, one way or the other.
     pub(super) async fn run(mut self) {
+        self.moved.ends_early(self.why);
         let mut deadline = Deadline::default();
         let by = Instant::now() + PATIENCE;
         if !matches!(deadline.run(by, self.complete_frame()).await, Ok(Ok(true))) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::collect;
+use super::ending::PATIENCE;
 use super::open::Open;
 use super::prepare::{Prepare, Prepared, Wanted, prepare, request_id, wanted_body};
 use super::respond::{self, Answer};
@@ -166,7 +167,7 @@ async fn pass<C: Downstream>(
             if let Some(record) = record {
                 record.cut(reason);
             }
-            match flushed(client, deadline, limits.body_timeout).await {
+            match flushed(client, deadline, PATIENCE).await {
                 Finish::Answered { .. } => {
                     Finish::Answered { whole_request: plan.framing == Framing::Empty }
                 }

@@ -290,7 +290,9 @@ async fn accept_all(worker: Arc<Worker>, listener: TcpListener, scheme: Scheme) 
         }
     }
     // The kernel has accepted those who wait: closing the listener would reset them.
-    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
+    while worker.connections() < worker.allowed_connections()
+        && let Some(Ok((stream, peer))) = listener.accept().now_or_never()
+    {
         serve(&worker, stream, peer, scheme);
     }
 }

@@ -36,9 +36,11 @@ fn a_removed_persona_loses_its_streams_and_no_other_does() {
 fn over_http2_streams_end_in_the_same_words_and_the_connection_stays() {
     let upstream = app();
     let both = || {
-        Builder::default()
-            .persona("chat.test", "/", &[upstream.address])
-            .persona("chat.test", "/other", &[upstream.address])
+        Builder::default().persona("chat.test", "/", &[upstream.address]).persona(
+            "chat.test",
+            "/other",
+            &[upstream.address],
+        )
     };
     let proxy = both().start();
     soon(async {
