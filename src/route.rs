@@ -31,7 +31,20 @@ pub enum Target {
     Persona(Arc<Persona>),
     /// A persona's device: an index into `Persona::devices`.
     Device(Arc<Persona>, usize),
+    /// A page around a persona's chat: an index into `Persona::shells`.
+    Shell(Arc<Persona>, usize),
     Site(Arc<Site>),
+}
+
+impl Target {
+    pub fn persona(&self) -> Option<&Arc<Persona>> {
+        match self {
+            Target::Persona(persona) | Target::Device(persona, _) | Target::Shell(persona, _) => {
+                Some(persona)
+            }
+            Target::Site(_) => None,
+        }
+    }
 }
 
 /// A successful look-up.
@@ -175,6 +188,7 @@ mod tests {
             app: AppKind::Generic,
             mode: Mode::Public,
             devices: devices.iter().map(device).collect(),
+            shells: Default::default(),
         })
     }
 
