@@ -242,6 +242,7 @@ fn decide(
         path,
         below: place.below(address),
         prefixed: place.prefixed,
+        is_shared: place.found.is_shared,
         websocket,
         headers: &Headers::read(&head.fields),
         ambient,

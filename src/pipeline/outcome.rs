@@ -8,6 +8,7 @@ use crate::gate::target::Address;
 use crate::policy::csp::CompiledCsp;
 use crate::policy::identity::{Identity, SessionHash};
 use crate::policy::session::{SessionId, UnixSeconds};
+use crate::policy::shared_host::Scope;
 use crate::rejection::Rejection;
 use crate::state::jar::Jars;
 use crate::state::parked::Launched;
@@ -201,6 +202,8 @@ pub struct Dress {
     pub fields: Vec<AnswerField>,
     /// The page lives below `/.v/TOKEN`.
     pub under: Option<Under>,
+    /// The host is other tenants' too: this much of it is the app's.
+    pub scope: Option<Box<Scope>>,
 }
 
 /// A page whose session stands in its path. Its browser keeps no cookies: the app's are kept here.

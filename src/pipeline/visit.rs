@@ -29,6 +29,7 @@ use crate::policy::metadata::UserIdRule;
 use crate::policy::origin::{self, Credential, Headers, Reach};
 use crate::policy::session::prefix::{self, Prefixed};
 use crate::policy::session::{Predecessor, Purpose, Session};
+use crate::policy::shared_host::Scope;
 use crate::rejection::{Code, Rejection};
 use crate::state::parked::Launched;
 
@@ -45,6 +46,8 @@ pub(super) struct Visit<'a> {
     /// The same below the persona's path and its device.
     pub below: &'a str,
     pub prefixed: Option<Prefixed<'a>>,
+    /// The host is other tenants' too.
+    pub is_shared: bool,
     pub websocket: Option<Handshake>,
     /// What a browser says about where the request comes from.
     pub headers: &'a Headers<'a>,
@@ -363,6 +366,10 @@ impl Visit<'_> {
             replaces_cors: Reach::of(self.persona.app) == Reach::EmbedOrigins,
             fields: Vec::new(),
             under,
+            scope: self.is_shared.then(|| {
+                let own = self.path.strip_suffix(self.below).unwrap_or(self.path);
+                Box::new(Scope::new(own, self.owner.strips_prefix()))
+            }),
         };
         Action::Forward(Box::new(Forward {
             target: with_query(target, query),

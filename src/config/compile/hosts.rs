@@ -1,5 +1,7 @@
 //! Which host and path belong to whom: one claimant for each address, one tenant for each host.
 
+mod isolation;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -44,6 +46,10 @@ pub fn compile(root: &Root, placed: &[Placed<'_>], compiler: &mut Compiler<'_>) 
     for one in placed {
         check_nesting(&routes, one, compiler);
     }
+    for host in &known.shared {
+        routes.share(host);
+    }
+    isolation::check(root, placed, compiler);
     routes
 }
 

@@ -29,7 +29,7 @@ fn proxy(replay: &str) -> (Proxy, Upstream, tempfile::TempDir) {
     (Proxy::configured(&text, upstream.address), upstream, folder)
 }
 
-fn now() -> u64 {
+pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
 }
 
@@ -40,7 +40,7 @@ fn mac(secret: &str, canonical: &str) -> String {
 }
 
 /// As the embedding document's five lines do it, for parameters that need no escapes.
-fn signed(secret: &str, parameters: &[(&str, &str)], at: u64) -> String {
+pub fn signed(secret: &str, parameters: &[(&str, &str)], at: u64) -> String {
     let at = at.to_string();
     let mut pairs: Vec<_> = parameters.to_vec();
     pairs.push(("timestamp", &at));
