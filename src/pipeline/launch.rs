@@ -220,7 +220,9 @@ impl Step<'_, '_> {
             session.bare = if self.is_form { Bare::Continues } else { session.bare };
             let said = self.metadata.as_ref().and_then(Metadata::direction);
             session.identity.direction = said.or(session.identity.direction);
-            session.proof = self.verified.map(Verified::proof).or(session.proof);
+            if let Some(verified) = self.verified {
+                session = session.proven(verified.proof());
+            }
             self.visit.set_cookie(&session, fields)?;
             session
         } else {

@@ -163,6 +163,10 @@ fn misplaced(
             Some((format!("inside <{element}>, where escaping does not help"), remedy))
         }
         Context::Text => {
+            if slot != Slot::Frame && makes_a_tag(&text[region.bytes.start..at]) {
+                let what = "right behind `<`, where it would become a tag".to_owned();
+                return Some((what, "write &lt; for a bracket that is text"));
+            }
             let element = region.frameless.as_ref().filter(|_| slot == Slot::Frame)?;
             Some((format!("inside <{element}>, where no frame shows"), FRAME))
         }
@@ -187,6 +191,12 @@ fn misplaced(
             None
         }
     }
+}
+
+/// Whether letters after this text would go into a tag's name.
+fn makes_a_tag(before: &str) -> bool {
+    let word = before.rsplit(|it: char| it == '>' || it.is_ascii_whitespace()).next();
+    word.is_some_and(|word| word.contains('<'))
 }
 
 /// Every token of ours, and a warning for each that seems to be meant as one.

@@ -144,7 +144,19 @@ fn what_stands_wrong_is_told_with_its_place() {
             "1:22: {{DEVICE_SLUG}} stands inside a tag",
         ),
         ("{{RAGTIME_IFRAME}}</p {{DEVICE_SLUG}}>", "1:23: {{DEVICE_SLUG}} stands inside a tag"),
-        ("{{RAGTIME_IFRAME}}<{{DEVICE_SLUG}}>", ""),
+        (
+            "{{RAGTIME_IFRAME}}<{{DEVICE_SLUG}}>",
+            "1:20: {{DEVICE_SLUG}} stands right behind `<`, where it would become a tag",
+        ),
+        (
+            "{{RAGTIME_IFRAME}}<{{DEVICE_SLUG}}{{DEVICE_NAME}}>",
+            "1:20: {{DEVICE_SLUG}} stands right behind `<`, where it would become a tag\n1:35: {{DEVICE_NAME}} stands right behind `<`, where it would become a tag",
+        ),
+        (
+            "{{RAGTIME_IFRAME}}<title></t{{DEVICE_NAME}}></title>",
+            "1:29: {{DEVICE_NAME}} stands right behind `<`, where it would become a tag",
+        ),
+        ("{{RAGTIME_IFRAME}} 1 < {{DEVICE_SLUG}}", ""),
         (
             "é\r\né{{RAGTIME_IFRAME}}<p a={{DEVICE_SLUG}}>",
             "2:25: {{DEVICE_SLUG}} stands in the attribute `a` without quotes",

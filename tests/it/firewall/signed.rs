@@ -148,3 +148,27 @@ fn the_page_around_a_signed_chat_can_only_repeat_what_was_signed() {
     assert_eq!(same.text(), r#"{"state":"complete"}"#);
     assert_eq!(browser.configure("", r#"{"user_id":"u-2"}"#).code(), "identity_unproven");
 }
+
+#[test]
+fn going_back_to_an_older_signed_launch_opens_it() {
+    let (proxy, _upstream, _folder) = proxy("bind");
+    let mut browser = Browser::new(&proxy, "sales.acme.test");
+    let secret = "a-new-signing-secret";
+    // Nearly too old when they are opened, too old when the browser goes back.
+    let at = now() - 299_000;
+    let pages: Vec<_> = ["red", "green", "blue"]
+        .map(|color| signed(secret, &[("color", color), ("user_id", "u-1")], at))
+        .into();
+    for query in &pages {
+        assert_eq!(browser.open(&format!("/?{query}")).status, 200);
+    }
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    for query in pages.iter().rev() {
+        let page = browser.open(&format!("/?{query}"));
+        assert_eq!(page.status, 200);
+        assert_eq!(told(&seen(&page), "X-Vestibule-User-Id"), Some("u-1"));
+    }
+    // Nobody else can.
+    let mut other = Browser::new(&proxy, "sales.acme.test");
+    assert_eq!(other.open(&format!("/?{}", pages[0])).status, 401);
+}
