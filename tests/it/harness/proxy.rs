@@ -109,7 +109,7 @@ impl Builder {
         let ca = DevCa::generate().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("access.log");
-        let options = Options { access_log: Some(log.clone()) };
+        let options = Options { access_log: Some(log.clone()), ..Options::default() };
         let app = App::start(self.snapshot(&ca), options).unwrap();
         Proxy { app, ca, log, _folder: folder }
     }
@@ -190,6 +190,7 @@ impl Builder {
                 name: format!("upstream-{index}").into(),
                 servers: servers.collect(),
                 connect_timeout: self.connect_timeout,
+                policy: Default::default(),
                 response_timeout: self.response_timeout,
             }),
             app: AppKind::Generic,
@@ -234,7 +235,7 @@ impl Proxy {
         let problems: Vec<_> = loaded.problems.iter().map(ToString::to_string).collect();
         let snapshot = loaded.snapshot.unwrap_or_else(|| panic!("{}", problems.join("\n")));
         let log = folder.path().join("access.log");
-        let options = Options { access_log: Some(log.clone()) };
+        let options = Options { access_log: Some(log.clone()), ..Options::default() };
         let app = App::start(snapshot, options).unwrap();
         Proxy { app, ca: DevCa::generate().unwrap(), log, _folder: folder }
     }
