@@ -21,6 +21,7 @@ use crate::net::listener;
 use crate::pipeline::Scheme;
 use crate::policy::session::UnixSeconds;
 use crate::telemetry::access_log::{self, LogWriter};
+use crate::upstream::registry::UpstreamStatus;
 use crate::upstream::watch::{self, Resolve, Watch};
 
 /// How often a drain looks whether everything has ended.
@@ -151,6 +152,11 @@ impl App {
     /// open enough files.
     pub fn allowed_connections(&self) -> usize {
         self.shared.allowed_connections()
+    }
+
+    /// The live upstreams, and how their servers are.
+    pub fn upstreams(&self) -> Vec<UpstreamStatus> {
+        self.shared.upstreams.status(Instant::now())
     }
 
     /// The live snapshot.

@@ -6,7 +6,8 @@
 //! - *Ejection.* Failures of requests in a row take a server out for a while, each time for twice as
 //!   long. It comes back on probation: the next failure takes it out again, a success ends that. What
 //!   counts are failures that we see ourselves (no connection, no answer, no valid answer); an answer
-//!   that an app gives, whatever its status, is a success: whom it was for may have asked for it.
+//!   that an app gives, whatever its status, is a success: whom it was for may have asked for it. Good
+//!   checks end an ejection for what a check would have seen too: that nobody could be reached.
 //! - *Slow start.* A server that comes, or comes back, grows into its share.
 //!
 //! How many servers may be out is not decided here: [`super::group`] sees them all.
@@ -28,6 +29,10 @@ pub struct Condition {
     failures: u32,
     failed_at: Option<Instant>,
     ejected: Option<Instant>,
+    /// All of them were about reaching it.
+    unreached: bool,
+    /// Good checks in a row while it is ejected.
+    proofs: u32,
     /// In a row: how much longer the next one takes.
     ejections: u32,
     /// When it came, or came back.
@@ -39,6 +44,15 @@ enum Checked {
     Not,
     Well { bad: u32 },
     Ill { good: u32 },
+}
+
+/// How a request failed on a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failed {
+    /// No connection.
+    Unreached,
+    /// No answer, or none that is valid.
+    Unanswered,
 }
 
 /// What operators are told.
@@ -69,6 +83,8 @@ impl Condition {
             failures: 0,
             failed_at: None,
             ejected: None,
+            unreached: true,
+            proofs: 0,
             ejections: 0,
             since,
         }
@@ -93,6 +109,12 @@ impl Condition {
                 Checked::Well { bad: 0 }
             }
         };
+        self.proofs = if is_well { self.proofs.saturating_add(1) } else { 0 };
+        let is_disproved = self.unreached && self.proofs >= policy.healthy_threshold;
+        if self.ejected.is_some() && is_disproved {
+            self.forget_failures();
+            self.since = Some(now);
+        }
     }
 
     /// Nobody checks it any more.
@@ -101,10 +123,12 @@ impl Condition {
     }
 
     /// A request has failed on it. `may_eject` says whether another server may be out.
-    pub fn failed(&mut self, policy: &EjectionPolicy, may_eject: bool, now: Instant) {
+    pub fn failed(&mut self, how: Failed, policy: &EjectionPolicy, may_eject: bool, now: Instant) {
         if self.is_ejected(now) {
             return;
         }
+        self.proofs = 0;
+        self.unreached &= how == Failed::Unreached;
         let is_old = self.failed_at.is_none_or(|at| now.duration_since(at) > WINDOW);
         let is_probation = self.ejections > 0 && self.failures > 0;
         self.failures = if is_old && !is_probation { 1 } else { self.failures.saturating_add(1) };
@@ -130,6 +154,7 @@ impl Condition {
     fn forget_failures(&mut self) {
         self.failures = 0;
         self.failed_at = None;
+        self.unreached = true;
         self.ejected = None;
         self.ejections = 0;
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
+use super::condition::Failed;
 use super::connect::connect;
 use super::connection::Connection;
 use super::forward::Plan;
@@ -59,7 +60,7 @@ impl Fleet {
         let waiting = self.with(plan, |group| group.wait(&plan.upstream.policy, retries));
         let _waiting = waiting.map_err(|refused| NoConnection::Overloaded(rejection(refused)))?;
         connect(member, plan.upstream.connect_timeout).await.map_err(|error| {
-            self.failed(plan, member);
+            self.failed(plan, member, Failed::Unreached);
             NoConnection::Unreachable(unreachable(&error))
         })
     }
@@ -70,8 +71,8 @@ impl Fleet {
         }
     }
 
-    pub(super) fn failed(&self, plan: &Plan, member: &Member) {
-        self.with(plan, |group| group.failed(member, Instant::now().into_std()));
+    pub(super) fn failed(&self, plan: &Plan, member: &Member, how: Failed) {
+        self.with(plan, |group| group.failed(member, how, Instant::now().into_std()));
     }
 
     /// The request became a stream: its session stays at that server.

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 use super::affinity::Key;
 use super::client::{Client, ClientError};
+use super::condition::Failed;
 use super::connection::{Connection, UpstreamError};
 use super::exchange::{Done, Exchange, Failure, Tally, Upgrade};
 use super::fleet::{Fleet, NoConnection, rejection};
@@ -140,7 +141,7 @@ async fn on_server<C: Client>(
             }
             Err((failure, answered)) => {
                 if is_servers(&failure, &connection) {
-                    fleet.failed(plan, member);
+                    fleet.failed(plan, member, Failed::Unanswered);
                 } else if answered {
                     fleet.succeeded(plan, member);
                 }

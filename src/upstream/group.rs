@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 
 use super::affinity::{Affinity, Key, Stay};
 use super::circuit::{Load, may_begin, may_retry, may_wait};
-use super::condition::{Condition, State};
+use super::condition::{Condition, Failed, State};
 use super::member::{Lease, Member, MemberId};
 use super::policy::{Balance, HealthPolicy, Policy};
 use super::select::{FULL, least_connections, rendezvous, round_robin};
@@ -189,14 +189,14 @@ impl Group {
     }
 
     /// The server could not be reached, or gave no valid answer.
-    pub fn failed(&self, member: &Member, now: Instant) {
+    pub fn failed(&self, member: &Member, how: Failed, now: Instant) {
         let change = self.change();
         let policy = &self.upstream.load().policy;
         let members = self.members.load();
         let out = |other: &&Arc<Member>| other.with_condition(|it| it.is_ejected(now));
         let ejected = members.list.iter().filter(out).count();
         let most = members.list.len() * usize::from(policy.ejection.max_percent) / 100;
-        member.with_condition(|it| it.failed(&policy.ejection, ejected < most, now));
+        member.with_condition(|it| it.failed(how, &policy.ejection, ejected < most, now));
         self.weigh(&change, now);
     }
 
@@ -272,6 +272,7 @@ impl Group {
     }
 
     pub fn status(&self, now: Instant) -> Vec<ServerStatus> {
+        self.tick(now);
         let slow_start = self.upstream.load().policy.slow_start;
         let status = |member: &Arc<Member>| ServerStatus {
             address: member.server.address.to_string(),

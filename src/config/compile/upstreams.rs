@@ -13,10 +13,13 @@ use super::super::endpoints::ServerUrl;
 use super::super::error::Wrong;
 use super::super::raw::{Root, Upstream as RawUpstream, UpstreamTls as RawTls};
 use super::super::reader::Entry;
-use super::super::snapshot::{Server, ServerAddress, ServerSettings, Upstream, UpstreamTls};
+use super::super::snapshot::{
+    AppKind, Persona, Server, ServerAddress, ServerSettings, Tenant, Upstream, UpstreamTls,
+};
 use super::super::source::At;
 use super::super::upstream_tls::{Authorities, ClientCertificate, Trust, client_config, server_id};
 use super::{Compiler, certificates};
+use crate::upstream::policy::Balance;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -36,6 +39,12 @@ fn upstream(entry: &Entry<RawUpstream>, compiler: &mut Compiler<'_>) -> Upstream
     let urls: Vec<_> = raw.servers.iter().flat_map(|list| &list.value).collect();
     warn_of_repeated(&urls, &format!("{key}.servers"), compiler);
     let policy = policy::compile(raw, &key, compiler);
+    let has_name = urls.iter().any(|at| matches!(at.value.address, ServerAddress::Name(..)));
+    if let Some(at) = raw.resolve_interval.as_ref().filter(|_| !has_name) {
+        let wrong =
+            Wrong::new("no server has a name, so that the key has no effect", "leave it out");
+        compiler.problems.error(at.spot, format!("{key}.resolve_interval"), wrong);
+    }
     let trust = trust(raw, &urls, &key, compiler);
     let servers = urls
         .into_iter()
@@ -152,6 +161,39 @@ fn server(
             compiler.problems.error(at.spot, key, Wrong::new(why, remedy));
             None
         }
+    }
+}
+
+/// Apps that keep what they know of a session in one process need its requests to go there.
+pub fn warn_of_spread(
+    root: &Root,
+    tenants: &HashMap<Arc<str>, Arc<Tenant>>,
+    compiler: &mut Compiler<'_>,
+) {
+    let mut stateful: HashMap<&str, &Persona> = HashMap::new();
+    for persona in tenants.values().flat_map(|tenant| &tenant.personas) {
+        let spreads = matches!(
+            persona.upstream.policy.balance,
+            Balance::RoundRobin | Balance::LeastConnections
+        );
+        let keeps = matches!(persona.app, AppKind::Streamlit | AppKind::SocketIo | AppKind::Rasa);
+        if spreads && keeps && persona.upstream.servers.len() > 1 {
+            let named = stateful.entry(&persona.upstream.name).or_insert(persona);
+            // Always the same one, whatever the order of a map.
+            if (&persona.tenant, &persona.name) < (&named.tenant, &named.name) {
+                *named = persona;
+            }
+        }
+    }
+    for entry in root.upstreams.iter().flat_map(|at| at.value.iter()) {
+        let Some(persona) = stateful.get(&*entry.name) else { continue };
+        let Some(at) = &entry.value.servers else { continue };
+        let what = format!(
+            "each request may go to another server, and the app of {}/{} keeps its sessions in one",
+            persona.tenant, persona.name
+        );
+        let wrong = Wrong::new(what, "write balance = \"sticky\"");
+        compiler.problems.warning(at.spot, format!("upstreams.{}.servers", entry.name), wrong);
     }
 }
 

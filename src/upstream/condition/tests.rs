@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::Failed::{Unanswered, Unreached};
 use super::*;
 
 const HEALTH: HealthPolicy = HealthPolicy {
@@ -54,13 +55,13 @@ fn failures_in_a_row_take_a_server_out_and_a_success_between_them_does_not() {
     let now = Instant::now();
     let mut condition = Condition::new(None);
     for _ in 0..2 {
-        condition.failed(&EJECTION, true, now);
+        condition.failed(Unanswered, &EJECTION, true, now);
     }
     condition.succeeded();
     assert!(!condition.is_troubled());
     for failures in 1..=3 {
         assert!(is_used(&condition, now), "after {} failures", failures - 1);
-        condition.failed(&EJECTION, true, now);
+        condition.failed(Unanswered, &EJECTION, true, now);
     }
     assert!(!is_used(&condition, now));
     assert_eq!(condition.state(Duration::ZERO, now), State::Ejected);
@@ -72,7 +73,7 @@ fn failures_far_apart_do_not_add_up() {
     let mut condition = Condition::new(None);
     for failure in 0..10 {
         let now = start + seconds(61 * failure);
-        condition.failed(&EJECTION, true, now);
+        condition.failed(Unanswered, &EJECTION, true, now);
         assert!(is_used(&condition, now));
     }
 }
@@ -81,7 +82,7 @@ fn failures_far_apart_do_not_add_up() {
 fn each_ejection_is_longer_until_a_success() {
     let mut now = Instant::now();
     let mut condition = Condition::new(None);
-    (0..3).for_each(|_| condition.failed(&EJECTION, true, now));
+    (0..3).for_each(|_| condition.failed(Unanswered, &EJECTION, true, now));
     for lasts in [10, 20, 40, 60, 60] {
         assert!(!is_used(&condition, now + seconds(lasts) - Duration::from_millis(1)));
         now += seconds(lasts);
@@ -89,11 +90,11 @@ fn each_ejection_is_longer_until_a_success() {
         assert!(is_used(&condition, now), "after {lasts} s");
         // On probation, for as long as it takes: one failure is enough.
         now += seconds(100);
-        condition.failed(&EJECTION, true, now);
+        condition.failed(Unanswered, &EJECTION, true, now);
     }
     condition.tick(now + seconds(60));
     condition.succeeded();
-    condition.failed(&EJECTION, true, now + seconds(61));
+    condition.failed(Unanswered, &EJECTION, true, now + seconds(61));
     assert!(is_used(&condition, now + seconds(61)));
 }
 
@@ -103,7 +104,7 @@ fn nobody_is_ejected_where_no_more_may_be_or_where_it_is_switched_off() {
     let off = EjectionPolicy { consecutive_failures: 0, ..EJECTION };
     for (policy, may) in [(&EJECTION, false), (&off, true)] {
         let mut condition = Condition::new(None);
-        (0..20).for_each(|_| condition.failed(policy, may, now));
+        (0..20).for_each(|_| condition.failed(Unanswered, policy, may, now));
         assert!(is_used(&condition, now));
     }
 }
@@ -112,12 +113,29 @@ fn nobody_is_ejected_where_no_more_may_be_or_where_it_is_switched_off() {
 fn checks_that_find_a_server_well_again_end_its_ejection() {
     let now = Instant::now();
     let mut condition = Condition::new(None);
-    (0..3).for_each(|_| condition.failed(&EJECTION, true, now));
+    (0..3).for_each(|_| condition.failed(Unanswered, &EJECTION, true, now));
     condition.checked(true, &HEALTH, now);
     assert!(!is_used(&condition, now), "it was never ill for checks: they see less than requests");
     (0..3).for_each(|_| condition.checked(false, &HEALTH, now));
     (0..2).for_each(|_| condition.checked(true, &HEALTH, now));
     assert!(is_used(&condition, now));
+}
+
+#[test]
+fn good_checks_end_an_ejection_for_what_they_would_have_seen() {
+    let now = Instant::now();
+    let check = |failures: [Failed; 3], expected| {
+        let mut condition = Condition::new(None);
+        failures.into_iter().for_each(|how| condition.failed(how, &EJECTION, true, now));
+        condition.checked(true, &HEALTH, now);
+        condition.checked(false, &HEALTH, now);
+        condition.checked(true, &HEALTH, now);
+        assert!(!is_used(&condition, now), "{failures:?}: one good check proves nothing");
+        condition.checked(true, &HEALTH, now);
+        assert_eq!(is_used(&condition, now), expected, "{failures:?}");
+    };
+    check([Unreached; 3], true);
+    check([Unreached, Unanswered, Unreached], false);
 }
 
 #[test]
@@ -156,7 +174,7 @@ proptest! {
             match event {
                 0 => condition.checked(true, &HEALTH, now),
                 1 => condition.checked(false, &HEALTH, now),
-                2 => condition.failed(&EJECTION, true, now),
+                2 => condition.failed(Unanswered, &EJECTION, true, now),
                 3 => condition.succeeded(),
                 _ => condition.tick(now),
             }

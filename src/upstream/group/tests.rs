@@ -107,7 +107,7 @@ fn no_more_servers_are_ejected_than_may_be() {
         let group = group(ports, |upstream| upstream.policy.ejection = ejection);
         let now = Instant::now();
         for port in ports {
-            (0..9).for_each(|_| group.failed(&member(&group, *port), now));
+            (0..9).for_each(|_| group.failed(&member(&group, *port), Failed::Unreached, now));
         }
         assert_eq!(used(&group), expected, "{max_percent} % of {ports:?}");
     };
@@ -122,7 +122,7 @@ fn no_more_servers_are_ejected_than_may_be() {
 fn an_ejected_server_comes_back_by_itself() {
     let group = group(&[1, 2], |_| {});
     let now = Instant::now();
-    (0..5).for_each(|_| group.failed(&member(&group, 1), now));
+    (0..5).for_each(|_| group.failed(&member(&group, 1), Failed::Unreached, now));
     assert_eq!(used(&group), [2]);
     group.tick(now + Duration::from_secs(9));
     assert_eq!(used(&group), [2]);
@@ -296,7 +296,7 @@ fn what_operators_are_told() {
     let group = group(&[1, 2, 3], |upstream| upstream.policy.slow_start = Duration::from_secs(10));
     let now = Instant::now();
     take_out(&group, 1, now);
-    (0..5).for_each(|_| group.failed(&member(&group, 2), now));
+    (0..5).for_each(|_| group.failed(&member(&group, 2), Failed::Unreached, now));
     let states = |now| group.status(now).into_iter().map(|it| it.state).collect::<Vec<_>>();
     assert_eq!(states(now), [State::Unhealthy, State::Ejected, State::Healthy]);
     bring_back(&group, 1, now);
