@@ -413,6 +413,11 @@ fn described(answer: &Answer) -> String {
         Answer::HostConfig(_) => "200, Streamlit's host-config, from the embed origins".to_owned(),
         Answer::Preflight => "204, what a script of another origin may send".to_owned(),
         Answer::Bridge => "200, the bridge's script".to_owned(),
+        Answer::ShellScript => "200, the script of the page around the chat".to_owned(),
+        Answer::Shell { owner, .. } => {
+            let chat = owner.shell().map_or("", |shell| &*shell.chat);
+            format!("200, the page around the chat; the chat in it is at {chat}")
+        }
         Answer::Configured(Configured::Already) => "200, the session says that already".to_owned(),
         Answer::Configured(Configured::Anew { .. }) => "200, a new session began".to_owned(),
         Answer::Waiting(_) => "200, a page that waits for the host page's word".to_owned(),

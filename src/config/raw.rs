@@ -10,7 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use toml::de::DeValue;
 
-use super::addresses::{Host, Origin, RequestTarget, RoutePath};
+use super::addresses::{Host, Origin, PathSegment, RequestTarget, RoutePath};
 use super::endpoints::{HttpUrl, RedisUrl, ServerUrl, TlsName};
 use super::reader::{Named, Read, Reading, Section, Table, section};
 use super::scalars::{Count, Fraction};
@@ -313,8 +313,10 @@ section! {
         hosts: List<Host>, REQUIRED, Enforced;
         /// Below which path of its hosts.
         path: RoutePath, "/", Enforced;
-        /// The shell, for devices with a template.
-        embed: RoutePath, "none", NotYet;
+        /// The page around the chat; its devices' below it.
+        embed: RoutePath, "none", Enforced;
+        /// What that page is.
+        template: FilePath, "a plain page", Enforced;
         /// The name of an upstream.
         upstream: Name, REQUIRED, Enforced;
         /// What kind of app the upstream is.
@@ -354,7 +356,7 @@ section! {
         /// A third path segment each.
         devices: Named<Device>, "none", Enforced;
         /// A page for trying it out.
-        preview: Table<Preview>, "none", NotYet;
+        preview: Table<Preview>, "none", Enforced;
         /// Launches bring a token.
         jwt: Table<Jwt>, "none", NotYet;
         /// How identity is asserted to the app.
@@ -424,7 +426,7 @@ section! {
         /// What people call it.
         name: Line, "the segment", Enforced;
         /// The page around its chat.
-        template: FilePath, "none", NotYet;
+        template: FilePath, "the persona's", Enforced;
     }
 }
 
@@ -432,9 +434,11 @@ section! {
     /// A page for trying a persona out.
     Preview {
         /// Below `/embed/`.
-        id: Name, REQUIRED, NotYet;
+        id: PathSegment, REQUIRED, Enforced;
         /// That opens it.
-        token: SecretRef, REQUIRED, NotYet;
+        token: SecretRef, REQUIRED, Enforced;
+        /// The page around the chat.
+        template: FilePath, "the persona's, or its devices'", Enforced;
     }
 }
 

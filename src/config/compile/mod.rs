@@ -13,6 +13,7 @@ mod injection;
 mod limits;
 mod secrets;
 mod server;
+mod shells;
 mod signing;
 mod tenants;
 #[cfg(test)]

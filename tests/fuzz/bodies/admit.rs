@@ -246,6 +246,7 @@ fn persona(name: &str, host: &str, path: &str) -> Arc<Persona> {
         upstream: upstream(),
         app: AppKind::Generic,
         mode: Mode::Public,
+        shells: Default::default(),
         devices: vec![Device { slug: "lobby".into(), name: "Lobby".into() }],
     })
 }

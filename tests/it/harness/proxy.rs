@@ -161,6 +161,7 @@ impl Builder {
             id: ServerId(NEXT.fetch_add(1, Ordering::Relaxed)),
         });
         Persona {
+            shells: Default::default(),
             framing: vestibule::policy::csp::CompiledCsp::none(),
             host_config: None,
             bridge: None,
