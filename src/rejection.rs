@@ -116,6 +116,7 @@ codes! {
     UpstreamClosed 502 "upstream_closed" "The application closed the connection without an answer.";
     PrefetchRefused 503 "prefetch_refused" "A chat does not open in advance.";
     UpstreamUnavailable 503 "upstream_unavailable" "The application is not available.";
+    UpstreamOverloaded 503 "upstream_overloaded" "The application has enough to do: try again soon.";
     CapacityExhausted 503 "capacity_exhausted" "The server cannot start another session now.";
     ReplayMemoryFull 503 "replay_memory_full" "No further signed launch can be taken now.";
     UpstreamTimeout 504 "upstream_timeout" "The application did not answer in time.";

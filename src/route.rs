@@ -170,6 +170,7 @@ mod tests {
             name: "app".into(),
             servers: Vec::new(),
             connect_timeout: Duration::from_secs(1),
+            policy: Default::default(),
             response_timeout: Duration::from_secs(1),
         };
         let device = |slug: &&str| Device { slug: (*slug).into(), name: (*slug).into() };

@@ -178,7 +178,21 @@ section! {
         /// How a server is chosen.
         balance: Balance, "round-robin", Enforced;
         /// How a server is found to be well.
-        health: Table<Health>, "none", NotYet;
+        health: Table<Health>, "none", Enforced;
+        /// Which failures of requests take a server out for a while.
+        ejection: Table<Ejection>, "after 5 failures", Enforced;
+        /// How often another server is tried where nothing was sent.
+        retries: Table<Retries>, "3 others", Enforced;
+        /// Requests under way and open streams, all servers together.
+        max_connections: Count<1, 10_000_000>, "no limit", Enforced;
+        /// Requests that wait for a connection.
+        max_pending: Count<1, 10_000_000>, "no limit", Enforced;
+        /// How long a server that comes back gets less than its share.
+        slow_start: Duration, "0s", Enforced;
+        /// With a smaller percentage of servers usable, all are used.
+        panic_threshold: Count<0, 100>, "0: only where none is", Enforced;
+        /// How often names of servers are resolved.
+        resolve_interval: Timeout, "10s", Enforced;
         /// To an open connection, TLS included.
         connect_timeout: Timeout, "2s", Enforced;
         /// To the first byte of a response; never applies to an open stream.
@@ -193,6 +207,10 @@ section! {
     UpstreamTls {
         /// PEM file with the authorities that may have signed the server's certificate.
         ca: FilePath, "the system's authorities", Enforced;
+        /// PEM file with the certificate that we show, its intermediates after it.
+        cert: FilePath, "none", Enforced;
+        /// PEM file with its private key.
+        key: FilePath, "none", Enforced;
         /// The name in the server's certificate.
         server_name: TlsName, "the host of the server", Enforced;
     }
@@ -201,10 +219,42 @@ section! {
 section! {
     /// How a server is found to be well.
     Health {
-        /// What is asked for.
-        path: RequestTarget, REQUIRED, NotYet;
+        /// What is asked for, and answered with 2xx.
+        path: RequestTarget, "an open connection is enough", Enforced;
         /// How often.
-        interval: Timeout, "5s", NotYet;
+        interval: Timeout, "5s", Enforced;
+        /// For one check.
+        timeout: Timeout, "2s", Enforced;
+        /// Good checks in a row that bring a server back.
+        healthy_threshold: Count<1, 1000>, "2", Enforced;
+        /// Bad checks in a row that take a server out.
+        unhealthy_threshold: Count<1, 1000>, "3", Enforced;
+    }
+}
+
+section! {
+    /// Which failures of requests take a server out for a while.
+    Ejection {
+        /// In a row; 0: none do.
+        consecutive_failures: Count<0, 1000>, "5", Enforced;
+        /// For how long, the first time.
+        base_time: Timeout, "10s", Enforced;
+        /// The longest time.
+        max_time: Timeout, "5m", Enforced;
+        /// The percentage of servers that may be out because of this.
+        max_percent: Count<0, 100>, "50", Enforced;
+    }
+}
+
+section! {
+    /// How often another server is tried where nothing was sent.
+    Retries {
+        /// Others that one request may try.
+        max: Count<0, 100>, "3", Enforced;
+        /// Requests that may be trying, as a percentage of those under way.
+        budget_percent: Count<0, 100>, "20", Enforced;
+        /// So many may always.
+        min_concurrency: Count<0, 100_000>, "10", Enforced;
     }
 }
 

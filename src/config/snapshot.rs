@@ -29,6 +29,7 @@ use crate::policy::signature::SigningPolicy;
 use crate::policy::variables::VariablesPolicy;
 use crate::route::RouteTable;
 use crate::tls::store::CertStore;
+use crate::upstream::policy::Policy;
 
 /// Everything that a worker needs to know to serve one request.
 #[derive(Debug)]
@@ -274,6 +275,8 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// To the first byte of the response.
     pub response_timeout: Duration,
+    /// How its servers are chosen, checked and spared.
+    pub policy: Policy,
 }
 
 /// One server of an upstream, and how it is reached.
@@ -294,7 +297,7 @@ pub struct ServerId(pub u32);
 pub enum ServerAddress {
     /// An IP address and port, known when the configuration was read.
     Ip(SocketAddr),
-    /// A DNS name, resolved for each new connection.
+    /// A DNS name: all of its addresses are used, and looked up again and again.
     Name(Box<str>, u16),
     Unix(PathBuf),
 }

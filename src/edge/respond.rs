@@ -13,6 +13,9 @@ use crate::pipeline::{self, AnswerField, Configured, Dress, Owner};
 use crate::policy::csp::{Disposition, FieldEdit};
 use crate::rejection::{Code, Rejection};
 
+/// Seconds: requests end all the time, and an upstream at its limit has room again soon.
+const RETRY_OVERLOADED: &str = "2";
+
 /// A complete answer that needs no upstream.
 #[derive(Debug)]
 pub struct Answer {
@@ -95,6 +98,9 @@ pub fn problem(rejection: &Rejection, request_id: &str) -> Answer {
 }
 
 fn with_limits(answer: Answer, rejection: &Rejection) -> Answer {
+    if rejection.code == Code::UpstreamOverloaded {
+        return answer.with("Retry-After", RETRY_OVERLOADED);
+    }
     let Some(limited) = &rejection.limited else { return answer };
     let fields = limited.fields();
     answer

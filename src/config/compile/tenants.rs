@@ -259,6 +259,7 @@ fn stand_in(name: &Arc<str>) -> Arc<Upstream> {
         name: name.clone(),
         servers: Vec::new(),
         connect_timeout: Default::default(),
+        policy: Default::default(),
         response_timeout: Default::default(),
     })
 }

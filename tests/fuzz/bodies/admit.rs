@@ -256,6 +256,7 @@ fn upstream() -> Arc<Upstream> {
         name: "nowhere".into(),
         servers: vec![],
         connect_timeout: Duration::ZERO,
+        policy: Default::default(),
         response_timeout: Duration::ZERO,
     })
 }
