@@ -26,6 +26,8 @@ use crate::pipeline::Scheme;
 use crate::policy::session::UnixSeconds;
 use crate::state::streams::{Counts, Ended, Whose};
 use crate::telemetry::access_log::{self, LogWriter};
+use crate::upstream::registry::UpstreamStatus;
+use crate::upstream::watch::{self, Resolve, Watch};
 use stopping::{Left, Step, Stopping};
 
 /// How often a drain looks whether everything has ended.
@@ -42,6 +44,8 @@ pub struct App {
     operations: Arc<Operations>,
     /// It answers until everything else has ended.
     admin: Option<Service>,
+    /// Checks the upstreams' servers.
+    _watch: Watch,
     /// Writes what is queued when it is dropped, after the workers.
     _log: LogWriter,
 }
@@ -63,6 +67,8 @@ impl std::error::Error for StartError {}
 pub struct Options {
     /// Where access log lines go instead of what the snapshot says; for tests and the demo.
     pub access_log: Option<PathBuf>,
+    /// Where the addresses of upstreams' names come from instead of the system; for tests.
+    pub resolve: Option<Resolve>,
 }
 
 impl App {
@@ -92,6 +98,9 @@ impl App {
         let admin = admin.map(bound).transpose()?;
         let operations = Operations::new(Arc::clone(&shared))
             .map_err(|error| StartError(format!("the system gives no randomness: {error}")))?;
+        let resolve = options.resolve.unwrap_or(watch::system);
+        let watch = Watch::start(Arc::clone(&shared.upstreams), resolve)
+            .map_err(|error| StartError(format!("cannot watch the upstreams: {error}")))?;
         let mut app = App {
             shared,
             workers: Vec::new(),
@@ -100,6 +109,7 @@ impl App {
             internal,
             operations,
             admin: None,
+            _watch: watch,
             _log: log_writer,
         };
         for (index, listeners) in sockets.into_iter().enumerate() {
@@ -179,6 +189,11 @@ impl App {
     /// open enough files.
     pub fn allowed_connections(&self) -> usize {
         self.shared.allowed_connections()
+    }
+
+    /// The live upstreams, and how their servers are.
+    pub fn upstreams(&self) -> Vec<UpstreamStatus> {
+        self.shared.upstreams.status(Instant::now())
     }
 
     /// The live snapshot.

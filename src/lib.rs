@@ -10,8 +10,8 @@
 //!    host and path or refuses, [`route`] finds tenant, persona and device, [`apps`] knows what a
 //!    path means to the app behind it, and [`policy`] decides who may pass and as whom: limits,
 //!    metadata, session, origin. The answer is data: forward this there, redirect, answer, refuse.
-//! 3. [`upstream::forward`] picks a server and a pooled connection, and [`upstream::exchange`]
-//!    moves request and response both ways at once. A WebSocket leaves it for a tunnel
+//! 3. [`upstream::forward`] picks a server that is well ([`upstream::group`]) and a pooled
+//!    connection, and [`upstream::exchange`] moves request and response both ways at once. A WebSocket leaves it for a tunnel
 //!    ([`edge::tunnel`]), a small future of its own, which ends with its session.
 //! 4. [`edge::headers`] dresses what comes back: framing policies ([`policy::csp`]), cookies, and
 //!    the bridge's script element ([`embed`]); [`telemetry`] writes one line about it.
@@ -28,16 +28,16 @@
 //! site that it belongs to. A reload that takes a persona away, a drain and a stop tell streams to
 //! end, one after the other; [`edge`] ends them in their own words.
 //!
-//! Not wired yet: tokens (`jwt`), the session API, shells with templates, and what Rasa and
-//! Socket.IO need beyond a proxy.
+//! Not wired yet: tokens (`jwt`), the session API, and what Rasa and Socket.IO need beyond a proxy.
 //!
 //! # Threads
 //!
 //! Each worker is one thread with one current-thread runtime, its own `SO_REUSEPORT` listeners and
 //! its own upstream connections and kept assertions. Workers share the snapshot, the connection
 //! count, the order to stop, and [`state`], whose locks are a tenant's own and held for one
-//! look-up. What a worker has open is in a shard of its own. Reloading, writing the access log, the
-//! internal listener and the one for operators have a thread each; a worker waits for none of them.
+//! look-up. What a worker has open is in a shard of its own. Reloading, writing the access log,
+//! watching the upstreams' servers ([`upstream::watch`]), the internal listener and the one for
+//! operators have a thread each; a worker waits for none of them.
 //!
 //! # Memory
 //!

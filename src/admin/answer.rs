@@ -275,7 +275,7 @@ fn refusal(operations: &Operations, head: &Parts, rejection: &Rejection) -> Answ
             let allowed = Question::of(head.uri.path()).map_or("GET", Question::methods);
             headers.insert(ALLOW, HeaderValue::from_static(allowed));
         }
-        Code::OperatorUnknown => {
+        Code::TokenInvalid => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         _ => {}

@@ -41,10 +41,10 @@ pub(super) fn admit(
     match &settings.token {
         Some(token) if access == Access::Operator => {
             let offered = bearer(&head.headers);
-            if offered.is_some_and(|offered| token.equals(offered.as_bytes())) {
+            if offered.is_some_and(|offered| token.is(offered.as_bytes())) {
                 return Ok(());
             }
-            Err(Rejection::new(Code::OperatorUnknown, "a request without the right Bearer token"))
+            Err(Rejection::new(Code::TokenInvalid, "a request without the right Bearer token"))
         }
         _ => Ok(()),
     }

@@ -123,7 +123,7 @@ impl Reply {
         let word = |key: &str| self.document[key].as_str().unwrap_or_default().to_owned();
         let (title, detail) = (word("title"), word("detail"));
         Failure(match self.document["code"].as_str() {
-            Some("operator_unknown") => {
+            Some("token_invalid") => {
                 "the server does not know the token; it is `token` in [admin] of the file that the \
                  server runs with"
                     .to_owned()

@@ -24,6 +24,7 @@ use crate::upstream::client::Client;
 use crate::upstream::connection::Connection;
 use crate::upstream::exchange::Tally;
 use crate::upstream::forward::{Outcome, Plan, forward};
+use crate::upstream::member::Lease;
 
 /// A client that can also be answered by us.
 pub trait Downstream: Client {
@@ -60,6 +61,8 @@ pub enum Finish {
 #[derive(Debug)]
 pub struct Switched {
     pub upstream: Box<Connection>,
+    /// The server is in use as long as the tunnel.
+    pub lease: Lease,
     pub log: Option<Box<StreamLog>>,
     /// May end it.
     pub open: Open,
@@ -142,9 +145,9 @@ async fn pass<C: Downstream>(
     };
     match outcome {
         Outcome::Complete { whole_request } => Finish::Answered { whole_request },
-        Outcome::Switched(upstream) => {
+        Outcome::Switched(upstream, lease) => {
             let open = std::mem::take(&mut prepare.open);
-            Finish::Switched(Switched { upstream, log: None, open })
+            Finish::Switched(Switched { upstream, lease, log: None, open })
         }
         Outcome::Reject(rejection) => {
             if let Some(record) = record {

@@ -29,7 +29,8 @@ use crate::state::sessions::Sessions;
 use crate::state::streams::{Shard, Streams};
 use crate::telemetry::access_log::LogHandle;
 use crate::telemetry::request_id::{Generator, Random};
-use crate::upstream::forward::Fleet;
+use crate::upstream::fleet::Fleet;
+use crate::upstream::registry::Registry;
 
 /// After a failed accept (no descriptors, mostly) trying at once would only burn the core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -47,6 +48,7 @@ pub struct Shared {
     pub jars: Arc<Jars>,
     pub parked: Parked,
     pub replays: Replays,
+    pub upstreams: Arc<Registry>,
     /// Where the monotonic clock of limits begins.
     epoch: Instant,
     /// The minute since then in which memory was last given back.
@@ -76,6 +78,7 @@ impl Shared {
             jars: Arc::default(),
             parked: Parked::default(),
             replays: Replays::default(),
+            upstreams: Arc::default(),
             epoch: Instant::now(),
             tidied: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
@@ -106,6 +109,7 @@ impl Shared {
         self.jars.follow(names());
         self.parked.follow(names());
         self.replays.follow(names());
+        self.upstreams.follow(snapshot.upstreams.values(), Instant::now());
         for persona in snapshot.tenants.values().flat_map(|tenant| &tenant.personas) {
             if let Some(moment) = persona.revoked_before {
                 self.sessions.end_launched_before(&persona.tenant, &persona.name, moment);
@@ -182,10 +186,12 @@ impl std::ops::Deref for Worker {
 
 impl Worker {
     pub fn new(shared: Arc<Shared>, seed: [u8; 16]) -> Self {
+        // Workers that begin at different servers do not all meet at the same one.
+        let turn = u64::from(seed[0]);
         Self {
             shard: shared.streams.shard(),
+            fleet: Fleet::new(Arc::clone(&shared.upstreams), turn),
             shared,
-            fleet: Fleet::default(),
             names: Generator::seeded(seed),
             assertions: Mutex::default(),
         }
@@ -277,7 +283,7 @@ async fn accept_all(worker: Arc<Worker>, listener: TcpListener, scheme: Scheme) 
             let _ = tokio::time::timeout(ACCEPT_PAUSE, worker.room.notified()).await;
         }
         if worker.is_draining() {
-            return;
+            break;
         }
         let accepted = tokio::select! {
             biased;

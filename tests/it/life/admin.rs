@@ -75,7 +75,7 @@ fn without_a_token_only_this_machine_may_ask_and_no_page() {
 #[test]
 fn with_a_token_only_who_has_it_may_ask() {
     let proxy = configured(true);
-    let unknown = (401, "operator_unknown".to_owned());
+    let unknown = (401, "token_invalid".to_owned());
     let good = (200, String::new());
     for (request, lines, expected) in [
         ("GET /status", format!("Authorization: Bearer {TOKEN}"), &good),

@@ -18,14 +18,14 @@ fn a_removed_persona_loses_its_streams_and_no_other_does() {
     let only_a = Builder::default().persona("a.test", "/", &[upstream.address]);
     // Persona 1 is `b.test`: gone. The same one at another place, over another upstream: stays.
     let moved = Builder::default().persona("elsewhere.test", "/x", &[]);
-    proxy.reload(&only_a);
+    proxy.rebuild(&only_a);
     assert_eq!(closes(&mut b), (1012, "no longer served".to_owned()));
     proxy.wait_for_streams(|open| open == Counts { requests: 0, events: 1, websockets: 1 });
     echoes(&mut a);
-    proxy.reload(&moved);
+    proxy.rebuild(&moved);
     echoes(&mut a);
     assert_eq!(proxy.client().send(get("a.test", "/")).read_response().unwrap().status, 404);
-    proxy.reload(&Builder::default());
+    proxy.rebuild(&Builder::default());
     assert_eq!(closes(&mut a).0, 1012);
     ends_whole(&mut a_events);
     proxy.wait_for_streams(|open| open == NOTHING);
@@ -60,7 +60,7 @@ fn over_http2_streams_end_in_the_same_words_and_the_connection_stays() {
         write(&mut mine_send, Bytes::from_static(FRAME)).await;
         assert_eq!(read_exactly(&mut mine, FRAME.len()).await, FRAME);
 
-        proxy.reload(&Builder::default().persona("chat.test", "/", &[upstream.address]));
+        proxy.rebuild(&Builder::default().persona("chat.test", "/", &[upstream.address]));
         let close = b"\x88\x12\x03\xf4no longer served";
         assert_eq!(read_exactly(&mut other, close.len()).await, close);
         write(&mut send, Bytes::from_static(b"\x88\x80\0\0\0\0")).await;
@@ -85,7 +85,7 @@ fn a_request_under_way_is_answered_though_its_persona_is_gone() {
     client.send(get("chat.test", "/"));
     upstream.wait_for(|received| received.contains("GET"));
     let patient = Builder::default().with(|builder| builder.close_within = Duration::from_secs(60));
-    proxy.reload(&patient);
+    proxy.rebuild(&patient);
     go.send(()).unwrap();
     assert_eq!(client.read_response().unwrap().text(), "ok");
     assert_eq!(client.send(get("chat.test", "/")).read_response().unwrap().status, 404);
@@ -98,12 +98,13 @@ fn a_request_that_takes_longer_is_told_that_its_persona_is_gone() {
     let mut client = proxy.client();
     client.send(get("chat.test", "/"));
     upstream.wait_for(|received| received.contains("GET"));
-    proxy.reload(&Builder::default().with(|builder| builder.close_within = Duration::ZERO));
+    proxy.rebuild(&Builder::default().with(|builder| builder.close_within = Duration::ZERO));
     assert_eq!(client.read_response().unwrap().code(), "not_found");
 }
 
 #[test]
 fn a_changed_identity_policy_ends_what_is_open_only_where_it_says_so() {
+    let upstream = app();
     let text = |a: &str, b: &str| {
         format!(
             "[server]\nhttp = [\"127.0.0.1:0\"]\nhttp_mode = \"serve\"\nworkers = 1\n\
@@ -112,16 +113,16 @@ fn a_changed_identity_policy_ends_what_is_open_only_where_it_says_so() {
              [tenants.acme.personas.b]\nhosts = [\"b.test\"]\nupstream = \"app\"\n{b}\n\
              [tenants.acme.sites.www]\nhosts = [\"www.test\"]\nupstream = \"app\"\n"
         )
+        .replace("UPSTREAM", &upstream.address.to_string())
     };
-    let upstream = app();
     let proxy = Proxy::configured(&text("revoke = true", ""), upstream.address);
     let (mut a, mut b) = (websocket(&proxy, "a.test"), websocket(&proxy, "b.test"));
     let mut events = stream(&proxy, "a.test", "/events");
     let mut site = websocket(&proxy, "www.test");
-    proxy.reconfigure(&text("revoke = true\nbridge = false", ""), upstream.address);
+    proxy.reload(&text("revoke = true\nbridge = false", ""));
     echoes(&mut a);
     let stricter = "user_id = \"required\"\ntrust_asserted = true";
-    proxy.reconfigure(&text(&format!("revoke = true\n{stricter}"), stricter), upstream.address);
+    proxy.reload(&text(&format!("revoke = true\n{stricter}"), stricter));
     assert_eq!(closes(&mut a), (1008, "session ended".to_owned()));
     ends_whole(&mut events);
     echoes(&mut b);
