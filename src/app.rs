@@ -24,8 +24,10 @@ use crate::net::listener;
 use crate::net::service::Service;
 use crate::pipeline::Scheme;
 use crate::policy::session::UnixSeconds;
+use crate::reload::ReloadOutcome;
 use crate::state::streams::{Counts, Ended, Whose};
 use crate::telemetry::access_log::{self, LogWriter};
+use crate::telemetry::metrics::family::Family;
 use crate::upstream::registry::UpstreamStatus;
 use crate::upstream::watch::{self, Resolve, Watch};
 use stopping::{Left, Step, Stopping};
@@ -173,6 +175,17 @@ impl App {
     /// How operators reload; until this is said they cannot.
     pub fn reload_with(&self, reload: Reload) {
         self.operations.reload_with(reload);
+    }
+
+    /// All numbers, as they are now.
+    pub fn families(&self) -> Vec<Family> {
+        self.shared.families()
+    }
+
+    /// Counts what comes of reloads, for a thread of its own.
+    pub fn reload_counter(&self) -> impl Fn(&ReloadOutcome) + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        move |outcome| shared.metrics.server.reloaded(outcome, SystemTime::now())
     }
 
     /// What is open: requests, event streams, WebSockets.

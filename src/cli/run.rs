@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{App, Options, Urge};
 use crate::config::Loaded;
-use crate::reload::{INTERVAL, Reloader, Watcher};
+use crate::reload::{INTERVAL, ReloadOutcome, Reloader, Watcher};
 use crate::state::streams::Counts;
 
 pub fn run(file: &Path) -> ExitCode {
@@ -74,7 +74,12 @@ fn serve(file: &Path, loaded: Loaded) -> Result<(), Failure> {
     }
     let install = Box::new(app.installer());
     let reloader = Reloader::new(file.into(), &app.snapshot(), sources, install);
-    let watcher = Watcher::spawn(reloader, INTERVAL, |outcome| eprintln!("vestibule: {outcome}"))
+    let count = app.reload_counter();
+    let report = move |outcome: &ReloadOutcome| {
+        count(outcome);
+        eprintln!("vestibule: {outcome}");
+    };
+    let watcher = Watcher::spawn(reloader, INTERVAL, report)
         .map_err(|error| failed("cannot watch the configuration", error))?;
     let watcher = Arc::new(watcher);
     let asked = Arc::downgrade(&watcher);

@@ -159,6 +159,8 @@ section! {
         sample_ratio: Fraction, "0.01", NotYet;
         /// JSON lines: "stdout", "off" or a file.
         access_log: LogTarget, "stdout", Enforced;
+        /// Personas and sites with numbers of their own; more share their tenant's.
+        persona_metrics: Count<1, 1_000_000>, "500", Enforced;
     }
 }
 

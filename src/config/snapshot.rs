@@ -28,6 +28,8 @@ use crate::policy::session::keys::PersonaKeys;
 use crate::policy::signature::SigningPolicy;
 use crate::policy::variables::VariablesPolicy;
 use crate::route::RouteTable;
+use crate::telemetry::metrics::Slot;
+use crate::telemetry::metrics::meters::{OwnerMeters, UpstreamMeters};
 use crate::tls::store::CertStore;
 use crate::upstream::policy::Policy;
 
@@ -141,6 +143,8 @@ pub struct InternalSettings {
 #[derive(Debug, Clone, PartialEq)]
 pub struct TelemetrySettings {
     pub access_log: AccessLog,
+    /// Personas and sites that have series of their own.
+    pub persona_metrics: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,6 +210,8 @@ pub struct Persona {
     pub variables: VariablesPolicy,
     /// Present where launches must be signed.
     pub signing: Option<Arc<SigningPolicy>>,
+    /// Where its requests are counted.
+    pub meters: Slot<OwnerMeters>,
 }
 
 impl Persona {
@@ -266,6 +272,8 @@ pub struct Site {
     pub upstream: Arc<Upstream>,
     /// What its pages may frame.
     pub framing: CompiledCsp,
+    /// Where its requests are counted.
+    pub meters: Slot<OwnerMeters>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -295,6 +303,8 @@ pub struct Upstream {
     pub response_timeout: Duration,
     /// How its servers are chosen, checked and spared.
     pub policy: Policy,
+    /// Where its answers are counted.
+    pub meters: Slot<UpstreamMeters>,
 }
 
 /// One server of an upstream, and how it is reached.

@@ -87,7 +87,8 @@ pub async fn handle<C: Downstream>(
             Err(None) => return Finish::Abort,
         },
     };
-    let (prepared, mut record) = prepare(worker, connection, client, &request_id, (wanted, body));
+    let (prepared, mut record, measured) =
+        prepare(worker, connection, client, &request_id, (wanted, body));
     let mut tally = Tally::default();
     let mut finish = match prepared {
         Prepared::Answer(answer) => {
@@ -100,6 +101,7 @@ pub async fn handle<C: Downstream>(
                 .await
         }
     };
+    measured.ends(started, &tally);
     if let Some(mut record) = record {
         record.finish(started, &tally, matches!(finish, Finish::Abort));
         if let Finish::Switched(switched) = &mut finish {
@@ -138,11 +140,17 @@ async fn pass<C: Downstream>(
     tally: &mut Tally,
 ) -> Finish {
     let Prepare { plan, limits, open, .. } = &mut *prepare;
+    let sent = Instant::now();
     let exchange = forward(client, plan, &worker.fleet, limits, deadline, tally);
-    let outcome = match open.run(&plan.is_events, exchange).await {
-        Ok(outcome) => outcome,
-        Err(why) => end_early(client, plan, tally, why),
+    let (outcome, failed) = match open.run(&plan.is_events, exchange).await {
+        Ok(outcome) => {
+            let failed = outcome.refused();
+            (outcome, failed)
+        }
+        Err(why) => (end_early(client, plan, tally, why), None),
     };
+    worker.metrics.upstream(&plan.upstream).ends(sent, tally, failed);
+    tally.rejected = outcome.refused();
     match outcome {
         Outcome::Complete { whole_request } => Finish::Answered { whole_request },
         Outcome::Switched(upstream, lease) => {

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use crate::state::sessions::StreamGuard;
 use crate::state::streams::{Ended, Kind, OpenStream};
+use crate::telemetry::metrics::meters::Ongoing;
 
 /// Held as long as the stream. Neither: nothing ends it.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub struct Open {
     pub session: Option<StreamGuard>,
     /// Its place among all that is open.
     pub place: Option<OpenStream>,
+    /// Counts it as open.
+    pub counted: Option<Ongoing>,
 }
 
 impl Open {
@@ -35,6 +38,18 @@ impl Open {
             place.becomes(Kind::WebSocket);
             place.moves();
         }
+        if let Some(counted) = &mut self.counted {
+            counted.becomes(Kind::WebSocket);
+        }
+    }
+
+    fn becomes_events(&mut self) {
+        if let Some(place) = &mut self.place {
+            place.becomes(Kind::Events);
+        }
+        if let Some(counted) = &mut self.counted {
+            counted.becomes(Kind::Events);
+        }
     }
 
     /// Runs the exchange that passes an answer until it is done or is to end. `is_events` becomes
@@ -51,11 +66,8 @@ impl Open {
                 return Poll::Ready(Err(why));
             }
             let polled = exchange.as_mut().poll(cx);
-            if polled.is_pending()
-                && is_events.load(Ordering::Relaxed)
-                && let Some(place) = &mut self.place
-            {
-                place.becomes(Kind::Events);
+            if polled.is_pending() && is_events.load(Ordering::Relaxed) {
+                self.becomes_events();
             }
             polled.map(Ok)
         })

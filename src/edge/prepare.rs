@@ -30,6 +30,7 @@ use crate::rejection::{Code, Rejection};
 use crate::state::sessions::StreamGuard;
 use crate::state::streams::{Holder, OpenStream, fate};
 use crate::telemetry::access_log::Record;
+use crate::telemetry::metrics::meters::Measured;
 use crate::telemetry::request_id::RequestId;
 use crate::upstream::affinity::Key;
 use crate::upstream::exchange::Upgrade;
@@ -98,7 +99,7 @@ pub fn prepare(
     client: &impl Downstream,
     request_id: &RequestId,
     (wanted, body): (Option<Wanted>, Result<Option<Vec<u8>>, Rejection>),
-) -> (Prepared, Option<Box<Record>>) {
+) -> (Prepared, Option<Box<Record>>, Measured) {
     // While a body was read, a reload may have changed what it would be for.
     let loaded;
     let snapshot: &Snapshot = match &wanted {
@@ -133,13 +134,16 @@ pub fn prepare(
     let mut record =
         worker.log.is_on().then(|| Box::new(record(connection, head, &admission, request_id)));
     let Admission { address, owner, verdict, fields } = admission;
+    let meters = worker.metrics.of(owner.as_ref());
+    let measured = Measured::new(meters, &head.method, head.version);
     let answer = match verdict {
         Ok(Action::Forward(forward)) => match (&owner, &address) {
             (Some(owner), Some(address)) => {
                 let wire = Wire { worker, snapshot, connection, head, request_id };
                 let mut prepare = wire.forward(*forward, owner, address, &ambient);
                 prepare.dress.fields = fields;
-                return (Prepared::Forward(Box::new(prepare)), record);
+                prepare.open.counted = Some(meters.opens());
+                return (Prepared::Forward(Box::new(prepare)), record, measured);
             }
             _ => Err(Rejection::new(Code::Internal, "forward without an owner")),
         },
@@ -149,13 +153,14 @@ pub fn prepare(
         Err(rejection) => Err(rejection),
     };
     let mut answer = answer.unwrap_or_else(|rejection| {
+        measured.rejected(&rejection);
         if let Some(record) = &mut record {
             record.rejected(&rejection);
         }
         respond::refusal(&rejection, request_id.as_str(), head, owner.as_ref())
     });
     answer.fields.extend(fields);
-    (Prepared::Answer(answer), record)
+    (Prepared::Answer(answer), record, measured)
 }
 
 fn unpredictable() -> [u8; 16] {
@@ -185,6 +190,7 @@ impl Wire<'_> {
         let open = Open {
             session: forward.passport.as_ref().and_then(|passport| guard(worker, passport)),
             place: Some(self.place(owner, ambient.moment)),
+            counted: None,
         };
         let key = (forward.websocket == Some(Handshake::Connect))
             .then(|| worker.random().websocket_key());

@@ -28,6 +28,9 @@ use crate::state::replay::Replays;
 use crate::state::sessions::Sessions;
 use crate::state::streams::{Shard, Streams};
 use crate::telemetry::access_log::LogHandle;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::family::Family;
+use crate::telemetry::metrics::gather::{Sources, gather};
 use crate::telemetry::request_id::{Generator, Random};
 use crate::upstream::fleet::Fleet;
 use crate::upstream::registry::Registry;
@@ -49,6 +52,7 @@ pub struct Shared {
     pub parked: Parked,
     pub replays: Replays,
     pub upstreams: Arc<Registry>,
+    pub metrics: Metrics,
     /// Where the monotonic clock of limits begins.
     epoch: Instant,
     /// The minute since then in which memory was last given back.
@@ -79,6 +83,7 @@ impl Shared {
             parked: Parked::default(),
             replays: Replays::default(),
             upstreams: Arc::default(),
+            metrics: Metrics::default(),
             epoch: Instant::now(),
             tidied: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
@@ -88,6 +93,7 @@ impl Shared {
             stop_accepting: Notify::new(),
             stop: Notify::new(),
         };
+        shared.metrics.follow(&shared.snapshot.load(), Instant::now());
         shared.follow(&shared.snapshot.load());
         shared
     }
@@ -96,6 +102,8 @@ impl Shared {
     /// limits and sessions of tenants that are gone are forgotten, and streams end whose sessions
     /// it revokes.
     pub fn install(&self, snapshot: Snapshot) -> Arc<Snapshot> {
+        // First: a new persona is counted from its first request on.
+        self.metrics.follow(&snapshot, Instant::now());
         let old = self.snapshot.swap(Arc::new(snapshot));
         self.follow(&self.snapshot.load());
         old
@@ -135,6 +143,25 @@ impl Shared {
         self.jars.tidy(now);
         self.parked.tidy(now);
         self.replays.tidy(now);
+        self.metrics.tidy(Instant::now());
+    }
+
+    /// All numbers, as they are now.
+    pub fn families(&self) -> Vec<Family> {
+        gather(&Sources {
+            metrics: &self.metrics,
+            snapshot: &self.snapshot.load(),
+            limiter: &self.limiter,
+            replays: &self.replays,
+            parked: &self.parked,
+            jars: &self.jars,
+            sessions: &self.sessions,
+            upstreams: &self.upstreams,
+            connections: (self.connections(), self.allowed_connections()),
+            is_draining: self.is_draining(),
+            dropped: self.log.dropped(),
+            moment: self.moment(),
+        })
     }
 
     /// Client connections and tunnels that are open.

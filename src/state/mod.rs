@@ -7,3 +7,25 @@ pub mod parked;
 pub mod replay;
 pub mod sessions;
 pub mod streams;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// How much of a store is used by each tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fill {
+    /// What one tenant may have.
+    pub most: usize,
+    pub tenants: Vec<(Arc<str>, usize)>,
+}
+
+impl Fill {
+    fn of<T, S>(
+        most: usize,
+        tenants: &HashMap<Arc<str>, T, S>,
+        used: impl Fn(&T) -> usize,
+    ) -> Self {
+        let tenants = tenants.iter().map(|(name, tenant)| (Arc::clone(name), used(tenant)));
+        Self { most, tenants: tenants.collect() }
+    }
+}

@@ -101,7 +101,7 @@ impl Holder {
 }
 
 /// A persona and a site of one tenant may have the same name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     Persona,
     Site,

@@ -24,6 +24,7 @@ use crate::http1::fields::Known;
 use crate::http1::framing::Framing;
 use crate::http1::head::{ResponseHead, Version};
 use crate::net::deadline::Deadline;
+use crate::rejection::Code;
 
 /// Interim responses that one exchange may pass.
 const MAX_INTERIM: u8 = 16;
@@ -62,6 +63,10 @@ pub struct Tally {
     pub first_byte: Option<Instant>,
     /// The first bytes of the response body, where somebody wants to know them.
     pub beginning: Option<Vec<u8>>,
+    /// The answer is a stream of events.
+    pub is_stream: bool,
+    /// Why there was no answer to pass.
+    pub rejected: Option<Code>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -333,6 +338,7 @@ impl<'a, C: Client> Exchange<'a, C> {
         self.splice = splice.map(Box::new);
         if let Some(told) = self.is_events.filter(|_| is_event_stream(head)) {
             told.store(true, Ordering::Relaxed);
+            self.tally.is_stream = true;
         }
         self.client.send_head(head, framing).map_err(|_| Failure::ClientGone)?;
         self.download = Download::Body;

@@ -16,6 +16,7 @@ use super::{Compiler, secrets};
 
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
+const PERSONA_METRICS: usize = 500;
 
 pub fn compile(root: &Root, compiler: &mut Compiler<'_>) -> ServerSettings {
     let default = Server::default();
@@ -177,5 +178,7 @@ pub fn telemetry(root: &Root, base: &Path) -> TelemetrySettings {
         Some(LogTarget::Off) => AccessLog::Off,
         Some(LogTarget::File(path)) => AccessLog::File(base.join(path)),
     };
-    TelemetrySettings { access_log }
+    let personas = root.telemetry.as_ref().and_then(|at| at.value.persona_metrics.as_ref());
+    let persona_metrics = personas.map_or(PERSONA_METRICS, |at| at.value.0 as usize);
+    TelemetrySettings { access_log, persona_metrics }
 }

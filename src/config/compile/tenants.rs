@@ -20,6 +20,7 @@ use crate::policy::limits::Rules;
 use crate::policy::origin::AllowedOrigin;
 use crate::policy::session::UnixSeconds;
 use crate::policy::session::keys::SessionSecrets;
+use crate::telemetry::metrics::Slot;
 
 pub type Upstreams = HashMap<Arc<str>, Arc<Upstream>>;
 
@@ -132,6 +133,7 @@ fn tenant<'r>(
             hosts: hosts.iter().map(|at| at.value.0.clone()).collect(),
             upstream: upstream.unwrap_or_else(|| stand_in(&one.name)),
             framing: framing.site(one, compiler),
+            meters: Slot::default(),
         });
         placed.push(Placed { what: Claimant::Site(site.clone()), hosts });
         sites.push(site);
@@ -209,6 +211,7 @@ fn persona(
         injection: injection::compile(one, inherited.around, compiler),
         variables: injection::variables(one, inherited.around, compiler),
         signing: inherited.signing.persona(one, compiler),
+        meters: Slot::default(),
     }
 }
 
@@ -262,6 +265,7 @@ fn stand_in(name: &Arc<str>) -> Arc<Upstream> {
         connect_timeout: Default::default(),
         policy: Default::default(),
         response_timeout: Default::default(),
+        meters: Slot::default(),
     })
 }
 

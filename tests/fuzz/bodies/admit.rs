@@ -186,6 +186,7 @@ fn snapshot(http_mode: HttpMode) -> Snapshot {
         hosts: vec!["b.test".into()],
         upstream: upstream(),
         framing: vestibule::policy::csp::CompiledCsp::none(),
+        meters: Default::default(),
     };
     add("b.test", "/", Target::Site(Arc::new(site)));
     Snapshot {
@@ -202,7 +203,7 @@ fn snapshot(http_mode: HttpMode) -> Snapshot {
         },
         admin: AdminSettings { listen: None, token: None },
         internal: InternalSettings { listen: None },
-        telemetry: TelemetrySettings { access_log: AccessLog::Off },
+        telemetry: TelemetrySettings { access_log: AccessLog::Off, persona_metrics: 500 },
         tls: TlsSettings { min_version: TlsVersion::Tls12 },
         certificates: CertStore::default(),
         routes,
@@ -240,6 +241,7 @@ fn persona(name: &str, host: &str, path: &str) -> Arc<Persona> {
         injection: None,
         variables: Default::default(),
         signing: None,
+        meters: Default::default(),
         tenant: "acme".into(),
         name: name.into(),
         hosts: vec![host.into()],
@@ -260,5 +262,6 @@ fn upstream() -> Arc<Upstream> {
         connect_timeout: Duration::ZERO,
         policy: Default::default(),
         response_timeout: Duration::ZERO,
+        meters: Default::default(),
     })
 }
