@@ -86,6 +86,8 @@ fn serve(file: &Path, loaded: Loaded) -> Result<(), Failure> {
             Received::Interrupt => return Ok(()),
         }
     }
+    app.turn_away();
+    // After a reload that is under way.
     drop(watcher);
     drain(app, &runtime, &mut signals);
     Ok(())

@@ -28,7 +28,7 @@ pub fn drain(document: &Value, whose: &str) {
     let within = document["within_s"].as_f64().unwrap_or_default();
     out(&match number(&told["events"]) + number(&told["websockets"]) + number(&told["requests"]) {
         0 => format!("{whose} has nothing open\n"),
-        _ => format!("{whose}: {} end within {within} s\n", counts(told)),
+        _ => format!("{whose}: {}, told to end within {within} s\n", counts(told)),
     });
 }
 
