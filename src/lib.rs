@@ -22,8 +22,7 @@
 //! [`internal`] tells the apps that, and the keys of assertions, [`app`] starts and stops the whole, [`cli`] is what people type, [`explain`]
 //! shows a decision without a request, [`demo`] shows it all on loopback.
 //!
-//! Not wired yet: tokens (`jwt`), the session API, shells with templates, and what Rasa and
-//! Socket.IO need beyond a proxy.
+//! Not wired yet: tokens (`jwt`), the session API, and what Rasa and Socket.IO need beyond a proxy.
 //!
 //! # Threads
 //!

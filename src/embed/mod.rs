@@ -1,10 +1,11 @@
-//! What we add to an app's documents so that it can be embedded: the bridge.
+//! What we add to an app so that it can be embedded: the bridge, and pages around its chat.
 //!
 //! The bridge is a script. It answers the embed handshake in the app's place and completes the
 //! identity of the session with Vestibule, so that the app needs no code for either. This module
 //! holds the script, the element that loads it, the way of that element into a streaming document
-//! ([`splice`]), the reading of what the script posts ([`config`]) and the pages of our own that a
-//! frame may show ([`pages`]). It decides nothing about who may pass: that is [`crate::policy`]'s.
+//! ([`splice`]), the reading of what the script posts ([`config`]), the pages of our own that a
+//! frame may show ([`pages`]), and the pages of customers around a chat ([`template`], with a script
+//! that carries messages through them). It decides nothing about who may pass: that is [`crate::policy`]'s.
 //!
 //! # The protocol, for whoever writes the page around the frame
 //!
