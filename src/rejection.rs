@@ -115,6 +115,7 @@ codes! {
     UpstreamUnavailable 503 "upstream_unavailable" "The application is not available.";
     CapacityExhausted 503 "capacity_exhausted" "The server cannot start another session now.";
     ReplayMemoryFull 503 "replay_memory_full" "No further signed launch can be taken now.";
+    TenantHeldBack 503 "tenant_held_back" "This chat is being set up again.";
     UpstreamTimeout 504 "upstream_timeout" "The application did not answer in time.";
     VersionUnsupported 505 "version_unsupported" "This HTTP version is not supported.";
 }

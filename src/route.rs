@@ -32,6 +32,8 @@ pub enum Target {
     /// A persona's device: an index into `Persona::devices`.
     Device(Arc<Persona>, usize),
     Site(Arc<Site>),
+    /// A tenant whose file cannot serve, and that has no version that can.
+    HeldBack(Arc<str>),
 }
 
 /// A successful look-up.

@@ -9,10 +9,16 @@
 //! those in included files.
 
 mod addresses;
+mod allow;
 mod compile;
 mod endpoints;
 pub mod error;
+mod file;
+mod history;
+mod include;
+mod keep;
 mod load;
+mod parties;
 pub mod raw;
 mod reader;
 mod scalars;
@@ -23,7 +29,9 @@ mod upstream_tls;
 pub mod values;
 
 pub use error::{Problem, Severity};
-pub use load::{Loaded, Loader, Place, load, load_str};
+pub use history::History;
+pub use keep::Keeper;
+pub use load::{Loaded, Loader, Place, follow, load, load_str};
 pub use source::Sources;
 
 /// The shape of the whole file: every key, with its documentation.

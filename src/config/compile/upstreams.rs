@@ -9,7 +9,7 @@ use rustls_pki_types::ServerName;
 
 use super::super::endpoints::ServerUrl;
 use super::super::error::Wrong;
-use super::super::load::unreadable;
+use super::super::file::unreadable;
 use super::super::raw::{Root, Upstream as RawUpstream};
 use super::super::reader::Entry;
 use super::super::snapshot::{Server, ServerAddress, ServerSettings, Upstream, UpstreamTls};
