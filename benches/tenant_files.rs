@@ -93,10 +93,9 @@ fn write_tenant(folder: &Path, tenant: usize, round: usize) {
     for persona in 0..PERSONAS {
         let _ = writeln!(text, "[tenants.t{tenant}.personas.p{persona}]");
         let _ = match persona % 2 {
-            0 => writeln!(
-                text,
-                "hosts = [\"chat.example\"]\npath = \"/chat/t{tenant}/p{persona}\""
-            ),
+            0 => {
+                writeln!(text, "hosts = [\"chat.example\"]\npath = \"/chat/t{tenant}/p{persona}\"")
+            }
             _ => writeln!(text, "hosts = [\"p{persona}.t{tenant}.example\"]"),
         };
         let _ = writeln!(

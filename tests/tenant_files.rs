@@ -7,12 +7,15 @@
 )]
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tempfile::TempDir;
+use vestibule::app::{App, Options};
 use vestibule::config::snapshot::{Serves, Snapshot};
 use vestibule::config::{self, History};
 use vestibule::reload::{ReloadOutcome, Reloader};
@@ -178,6 +181,31 @@ fn a_cold_start_without_a_good_version_answers_503_for_that_tenant() {
     assert_eq!(it.who("a.example", "/any/path"), "503 a");
     assert_eq!(it.who("shared.example", "/a/x"), "503 a");
     assert_eq!(it.who("shared.example", "/ab"), "b");
+}
+
+#[test]
+fn a_tenant_without_a_good_version_is_answered_in_the_form_that_its_reader_can_use() {
+    let it = World::new(&[]);
+    it.write("main.toml", &MAIN.replace(":8080", ":0"));
+    it.hosts("a", &["a.example"]);
+    it.spoil("a");
+    let loaded = config::follow(&it.path("main.toml"), &History::default());
+    let app = App::start(loaded.snapshot.unwrap(), Options::default()).unwrap();
+    let ask = |fields: &str| {
+        let mut stream = TcpStream::connect(app.http()[0]).unwrap();
+        let head =
+            format!("GET /x HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n{fields}\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let problem = ask("");
+    assert!(problem.starts_with("HTTP/1.1 503 "), "{problem}");
+    assert!(problem.contains("\"code\":\"tenant_held_back\""), "{problem}");
+    let page = ask("Sec-Fetch-Mode: navigate\r\n");
+    assert!(page.starts_with("HTTP/1.1 503 "), "{page}");
+    assert!(page.contains("<code>tenant_held_back</code>"), "{page}");
 }
 
 #[test]

@@ -13,6 +13,8 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 use sha2::{Digest as _, Sha256};
 
 use super::history::History;
@@ -77,6 +79,7 @@ impl Keeper {
     ) -> io::Result<()> {
         if self.folder != folder {
             *self = Self { folder: folder.to_owned(), on_disk: HashMap::new() };
+            remove_leftovers(folder);
             let found = read(folder).into_iter();
             self.on_disk.extend(found.map(|(name, text)| (name, text.text.clone())));
         }
@@ -101,6 +104,20 @@ impl Keeper {
             self.on_disk.remove(&name);
         }
         outcome.and_then(|()| File::open(folder)?.sync_all())
+    }
+}
+
+/// Removes what processes that are gone have begun to write.
+fn remove_leftovers(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let writer = name.to_str().filter(|name| name.starts_with('.'));
+        let writer = writer.and_then(|name| name.rsplit_once('.')?.1.parse().ok());
+        let Some(writer) = writer.and_then(Pid::from_raw) else { continue };
+        if test_kill_process(writer) == Err(Errno::SRCH) {
+            // Where that fails it stays, and is in nobody's way.
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 
@@ -147,4 +164,84 @@ fn write(
     at(Step::Flushed)?;
     fs::rename(&next, place(folder, name))?;
     at(Step::Renamed)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const STEPS: [Step; 5] =
+        [Step::Begun, Step::Written(0), Step::Written(70_000), Step::Flushed, Step::Renamed];
+
+    fn stop_at(last: Step) -> impl FnMut(Step) -> io::Result<()> {
+        move |step| {
+            let is_last = match (step, last) {
+                (Step::Written(bytes), Step::Written(most)) => bytes > most,
+                (step, last) => step == last,
+            };
+            if is_last { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+        }
+    }
+
+    fn kept(folder: &Path) -> Option<String> {
+        let kept = read(folder);
+        assert!(kept.len() <= 1, "{kept:?}");
+        kept.get("shop").map(|text| text.text.to_string())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn whenever_a_write_stops_the_old_text_or_the_new_one_is_there(
+            texts in proptest::collection::vec(("\\PC{0,20}\n{0,2}", 0..5_usize, any::<bool>()), 1..6),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let folder = folder.path();
+            let mut last = None;
+            for (text, step, is_long) in texts {
+                let text = if is_long { text.repeat(20_000) + "." } else { text };
+                let stopped = write(folder, "shop", &text, stop_at(STEPS[step]));
+                if stopped.is_ok() || STEPS[step] == Step::Renamed {
+                    last = Some(text);
+                }
+                prop_assert_eq!(kept(folder), last.clone());
+            }
+        }
+
+        #[test]
+        fn what_is_cut_or_changed_does_not_count(
+            text in "[a-z =\"\n]{0,60}",
+            cut in 0..150_usize,
+            flip in any::<Option<prop::sample::Index>>(),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            write(folder.path(), "shop", &text, |_| Ok(())).unwrap();
+            let path = place(folder.path(), "shop");
+            let whole = fs::read(&path).unwrap();
+            let mut bytes = whole[..whole.len().saturating_sub(cut)].to_vec();
+            if let Some(flip) = flip.filter(|_| !bytes.is_empty()) {
+                let at = flip.index(bytes.len());
+                bytes[at] ^= 1;
+            }
+            fs::write(&path, &bytes).unwrap();
+            prop_assert_eq!(kept(folder.path()), (bytes == whole).then_some(text));
+        }
+    }
+
+    #[test]
+    fn leftovers_of_processes_that_are_gone_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        // Larger than any process id.
+        let gone = folder.join(".shop.1073741824");
+        let own = folder.join(format!(".shop.{}", std::process::id()));
+        fs::write(&gone, "x").unwrap();
+        fs::write(&own, "x").unwrap();
+        Keeper::default().hold(folder, std::iter::empty()).unwrap();
+        assert!(!gone.exists());
+        assert!(own.exists());
+    }
 }

@@ -5,6 +5,10 @@
 //! problem is told. A problem is never repaired silently, no problem hides another one, and no key
 //! is accepted without effect unless a warning says so.
 //!
+//! A tenant's own file is outside of the operator's trust: [`load()`] judges it like everything else,
+//! [`follow`] serves without it. `allow` says what it may use, `parties` which version of it serves,
+//! `history` what is kept from load to load, `keep` what the next process finds.
+//!
 //! Relative paths (includes, certificates, templates) start at the folder of the main file, also
 //! those in included files.
 
