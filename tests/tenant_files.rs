@@ -102,10 +102,8 @@ impl World {
         match self.snapshot().routes.find(host, path).map(|found| found.target) {
             None => "404".into(),
             Some(Target::HeldBack(tenant)) => format!("503 {tenant}"),
-            Some(Target::Persona(persona) | Target::Device(persona, _)) => {
-                persona.tenant.to_string()
-            }
             Some(Target::Site(site)) => site.tenant.to_string(),
+            Some(target) => target.persona().unwrap().tenant.to_string(),
         }
     }
 
@@ -172,15 +170,13 @@ fn a_cold_start_without_a_good_version_answers_503_for_that_tenant() {
     let mut it = World::new(&[("b", &["b.example"])]);
     it.hosts("a", &["a.example", "shared.example/a"]);
     it.spoil("a");
-    it.hosts("b", &["b.example", "shared.example"]);
+    it.hosts("b", &["b.example", "shared.example/b"]);
     assert!(it.start());
-    it.expect(
-        &[("a.example", "503 a"), ("b.example", "b"), ("shared.example", "b")],
-        &[("a", Serves::Nothing)],
-    );
+    it.expect(&[("a.example", "503 a"), ("b.example", "b")], &[("a", Serves::Nothing)]);
     assert_eq!(it.who("a.example", "/any/path"), "503 a");
     assert_eq!(it.who("shared.example", "/a/x"), "503 a");
-    assert_eq!(it.who("shared.example", "/ab"), "b");
+    assert_eq!(it.who("shared.example", "/b/x"), "b");
+    assert_eq!(it.who("shared.example", "/ab"), "404");
 }
 
 #[test]
@@ -265,6 +261,27 @@ fn among_newcomers_the_order_of_files_decides() {
     assert_eq!(it.who("shared.example", "/x/y"), "b");
     assert_eq!(it.who("shared.example", "/x"), "404", "it would be around what is b's");
     it.expect(&[], &[("c", Serves::Nothing)]);
+}
+
+#[test]
+fn nobody_comes_to_the_root_of_a_host_where_others_are() {
+    let mut it = World::new(&[("c", &["shared.example/c"])]);
+    it.hosts("a", &["shared.example"]);
+    it.reload();
+    it.expect(&[("shared.example", "404")], &[("a", Serves::Nothing)]);
+    assert_eq!(it.who("shared.example", "/c"), "c");
+    let mut it = World::new(&[("c", &["shared.example"])]);
+    it.hosts("a", &["shared.example/a"]);
+    it.reload();
+    it.expect(&[("shared.example", "c")], &[("a", Serves::Nothing)]);
+    let told = it.snapshot().held_back[0].problems[0].to_string();
+    assert!(told.contains("at the root of `shared.example` is tenants.c.personas.p0"), "{told}");
+    // Among newcomers the root gives way.
+    let mut it = World::new(&[]);
+    it.hosts("a", &["shared.example"]);
+    it.hosts("b", &["shared.example/b"]);
+    it.reload();
+    it.expect(&[("shared.example", "404")], &[("a", Serves::Nothing)]);
 }
 
 #[test]

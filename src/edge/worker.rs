@@ -27,7 +27,8 @@ use crate::state::replay::Replays;
 use crate::state::sessions::Sessions;
 use crate::telemetry::access_log::LogHandle;
 use crate::telemetry::request_id::{Generator, Random};
-use crate::upstream::forward::Fleet;
+use crate::upstream::fleet::Fleet;
+use crate::upstream::registry::Registry;
 
 /// After a failed accept (no descriptors, mostly) trying at once would only burn the core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -44,6 +45,7 @@ pub struct Shared {
     pub jars: Arc<Jars>,
     pub parked: Parked,
     pub replays: Replays,
+    pub upstreams: Arc<Registry>,
     /// Where the monotonic clock of limits begins.
     epoch: Instant,
     /// The minute since then in which memory was last given back.
@@ -72,6 +74,7 @@ impl Shared {
             jars: Arc::default(),
             parked: Parked::default(),
             replays: Replays::default(),
+            upstreams: Arc::default(),
             epoch: Instant::now(),
             tidied: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
@@ -104,6 +107,7 @@ impl Shared {
         self.jars.follow(names());
         self.parked.follow(names());
         self.replays.follow(names());
+        self.upstreams.follow(snapshot.upstreams.values(), Instant::now());
         for persona in snapshot.tenants.values().flat_map(|tenant| &tenant.personas) {
             if let Some(moment) = persona.revoked_before {
                 self.sessions.end_launched_before(&persona.tenant, &persona.name, moment);
@@ -173,9 +177,11 @@ impl std::ops::Deref for Worker {
 
 impl Worker {
     pub fn new(shared: Arc<Shared>, seed: [u8; 16]) -> Self {
+        // Workers that begin at different servers do not all meet at the same one.
+        let turn = u64::from(seed[0]);
         Self {
+            fleet: Fleet::new(Arc::clone(&shared.upstreams), turn),
             shared,
-            fleet: Fleet::default(),
             names: Generator::seeded(seed),
             assertions: Mutex::default(),
         }

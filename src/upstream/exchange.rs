@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::client::{Client, ClientError};
 use super::connection::{Connection, Incoming, UpstreamError};
+use crate::apps::engineio::BEGINNING;
 use crate::config::snapshot::Limits;
 use crate::embed::splice::{Look, Splice};
 use crate::http1::BodyError;
@@ -50,12 +51,14 @@ pub enum Failure {
 }
 
 /// What is known about an exchange, however it ended.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 pub struct Tally {
     pub request_bytes: u64,
     pub response_bytes: u64,
     pub status: Option<StatusCode>,
     pub first_byte: Option<Instant>,
+    /// The first bytes of the response body, where somebody wants to know them.
+    pub beginning: Option<Vec<u8>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -367,6 +370,10 @@ impl<'a, C: Client> Exchange<'a, C> {
                 return Ok(Poll::Pending);
             };
             let count = sent.map_err(|_| Failure::ClientGone)?;
+            if let Some(beginning) = &mut self.tally.beginning {
+                let wanted = BEGINNING.saturating_sub(beginning.len()).min(count);
+                beginning.extend_from_slice(&data[..wanted]);
+            }
             if let Some(splice) = &mut self.splice {
                 splice.passed(count);
             }

@@ -13,6 +13,7 @@ mod harness;
 mod endurance;
 mod exchange;
 mod firewall;
+mod fleet;
 mod framing;
 mod front;
 mod fuzz_upstream;

@@ -1,7 +1,8 @@
 //! Which tenant has which address, where several want it.
 //!
 //! A host belongs to one tenant, unless the main file shares it; on a shared host a path does, with
-//! everything below it. Where two tenants claim the same, one of them loses, and with it the whole
+//! everything below it. Nobody is at the root of a host that others are on: its cookies would reach
+//! them. Where two tenants claim the same, one of them loses, and with it the whole
 //! version of its file:
 //!
 //! 1. Tenants of the main file come first: the operator wrote them.
@@ -20,9 +21,11 @@ use smallvec::SmallVec;
 
 use self::telling::describe;
 use super::super::error::Problems;
+use super::super::snapshot::Persona;
 use super::super::source::{SourceTexts, Spot};
 use super::hosts::device_path;
 use super::tenants::{Claimant, Part, Placed};
+use crate::embed::template::Isolation;
 
 mod telling;
 
@@ -115,10 +118,20 @@ struct Entry<'p> {
     /// Wants something below it, not itself.
     is_below: bool,
     placed: &'p Placed,
-    /// The segment of the device that wants it.
-    device: Option<&'p str>,
+    what: Address<'p>,
     host: &'p str,
     spot: Spot,
+}
+
+/// What of a claimant stands at an address.
+#[derive(Clone, Copy)]
+enum Address<'p> {
+    /// The persona or site.
+    Itself,
+    /// The persona's device, by its segment.
+    Device(&'p str),
+    /// A page around the persona's chat, by its path.
+    Shell(&'p str),
 }
 
 /// Every claim of every version, by address.
@@ -178,7 +191,8 @@ impl<'p> Claims<'p> {
         versions: Versions,
         (placed, host, spot): (&'p Placed, &'p str, Spot),
     ) {
-        let entry = Entry { bidder, versions, is_below: false, placed, device: None, host, spot };
+        let what = Address::Itself;
+        let entry = Entry { bidder, versions, is_below: false, placed, what, host, spot };
         if !self.shared.contains(host) {
             if let Some(parent) = host.strip_prefix("*.") {
                 self.wildcards.insert(parent, host);
@@ -192,8 +206,12 @@ impl<'p> Claims<'p> {
         };
         for device in &persona.devices {
             let path = device_path(persona, &device.slug).into();
-            let entry = Entry { device: Some(&*device.slug), ..entry };
+            let entry = Entry { what: Address::Device(&device.slug), ..entry };
             self.entries.entry((host, path)).or_default().push(entry);
+        }
+        for path in shells(persona) {
+            let entry = Entry { what: Address::Shell(path), ..entry };
+            self.entries.entry((host, path.into())).or_default().push(entry);
         }
         self.entries.entry((host, (&*persona.path).into())).or_default().push(entry);
     }
@@ -205,10 +223,9 @@ impl<'p> Claims<'p> {
         versions: Versions,
         (placed, host, spot): (&'p Placed, &'p str, Spot),
     ) {
-        let entry = Entry { bidder, versions, is_below: true, placed, device: None, host, spot };
-        for key in above(self.shared, &self.wildcards, placed, host) {
+        for (key, what) in above(self.shared, &self.wildcards, placed, host) {
             if let Some(entries) = self.entries.get_mut(&key) {
-                entries.push(entry.copy());
+                entries.push(Entry { bidder, versions, is_below: true, placed, what, host, spot });
             }
         }
     }
@@ -258,7 +275,8 @@ impl<'p> Claims<'p> {
                     };
                     let own = if self.shared.contains(host) { path.clone() } else { "".into() };
                     let above = above(self.shared, &self.wildcards, placed, host);
-                    if !self.is_taken(&(host, own)) && !above.iter().any(|it| self.is_held(it)) {
+                    if !self.is_taken(&(host, own)) && !above.iter().any(|(it, _)| self.is_held(it))
+                    {
                         held.push(Held { bidder, host, path });
                     }
                 }
@@ -303,7 +321,12 @@ impl<'p> Claims<'p> {
         if one.bidder == other.bidder || one.is_below && other.is_below {
             return None;
         }
-        let rank = |entry: &Entry<'_>| (self.rank(entry.bidder, key), entry.bidder);
+        // Among equals, who takes a whole host gives way to who takes a part of it.
+        let is_root = |entry: &Entry<'_>| key.1 == "/" && !entry.is_below;
+        let is_mixed = one.is_below != other.is_below;
+        let rank = |entry: &Entry<'_>| {
+            (self.rank(entry.bidder, key), is_mixed && is_root(entry), entry.bidder)
+        };
         let (one, other) = (rank(one), rank(other));
         (other < one).then_some(match other.0 {
             Rank::Newcomer => Certainty::ByOrder,
@@ -356,33 +379,36 @@ enum Certainty {
     Certain,
 }
 
-impl Entry<'_> {
-    fn copy(&self) -> Self {
-        Self { ..*self }
-    }
+/// The paths of the pages around a persona's chat on shared hosts.
+fn shells(persona: &Persona) -> impl Iterator<Item = &str> {
+    let pages = persona.shells.pages.iter().filter(|it| it.isolation == Isolation::Sandbox);
+    pages.map(|page| &*page.path)
 }
 
-/// The addresses above a claim, at which it would be in somebody's way: the wildcard over a host,
-/// and on a shared host the paths before it, but for the root, which takes what nobody else does.
+/// The addresses above a claim, at which it would be in somebody's way, and what of it is below
+/// them: the wildcard over a host, and on a shared host the paths before it.
 fn above<'p>(
     shared: &HashSet<Box<str>>,
     wildcards: &FastMap<&'p str, &'p str>,
     placed: &'p Placed,
     host: &'p str,
-) -> SmallVec<[Key<'p>; 2]> {
+) -> SmallVec<[(Key<'p>, Address<'p>); 2]> {
     let mut keys = SmallVec::new();
     if !shared.contains(host) {
         if let Some((label, parent)) = host.split_once('.')
             && label != "*"
             && let Some(wildcard) = wildcards.get(parent)
         {
-            keys.push((*wildcard, Cow::Borrowed("")));
+            keys.push(((*wildcard, Cow::Borrowed("")), Address::Itself));
         }
     } else if let Claimant::Persona(persona) = &placed.what {
-        let mut path = &*persona.path;
-        while let Some((parent, _)) = path.rsplit_once('/').filter(|(it, _)| !it.is_empty()) {
-            keys.push((host, Cow::Borrowed(parent)));
-            path = parent;
+        let shells = shells(persona).map(|path| (path, Address::Shell(path)));
+        for (mut path, what) in std::iter::once((&*persona.path, Address::Itself)).chain(shells) {
+            while let Some((parent, _)) = path.rsplit_once('/').filter(|_| path != "/") {
+                let key = if parent.is_empty() { "/" } else { parent };
+                keys.push(((host, Cow::Borrowed(key)), what));
+                path = key;
+            }
         }
     }
     keys

@@ -17,6 +17,7 @@ mod injection;
 mod limits;
 mod secrets;
 mod server;
+mod shells;
 mod signing;
 mod tenants;
 #[cfg(test)]
@@ -89,6 +90,8 @@ pub struct Facts {
     pub https_port: Option<u16>,
     /// Apps can ask what a session was launched with.
     pub has_internal: bool,
+    /// Hosts that several tenants may share by path.
+    pub shared_hosts: HashSet<Box<str>>,
     /// One-way images of what signs sessions.
     sessions: Vec<[u8; 32]>,
 }
@@ -96,7 +99,10 @@ pub struct Facts {
 impl Facts {
     fn of(root: &Root, sessions: &SessionSecrets) -> Self {
         let https = root.server.as_ref().and_then(|at| at.value.https.as_ref());
+        let shared = root.server.iter().filter_map(|at| at.value.shared_hosts.as_ref());
+        let shared = shared.flat_map(|list| &list.value).map(|at| at.value.0.clone());
         Self {
+            shared_hosts: shared.collect(),
             https_port: https.and_then(|list| list.value.first()).map(|at| at.value.port()),
             has_internal: root.internal.as_ref().is_some_and(|at| at.value.listen.is_some()),
             sessions: sessions.iter().map(|secret| secret.seed("facts", &[])).collect(),
@@ -112,7 +118,6 @@ pub struct Common {
     pub upstream_sources: Sources,
     pub sessions: SessionSecrets,
     pub facts: Facts,
-    pub shared_hosts: HashSet<Box<str>>,
     admin: AdminSettings,
     internal: InternalSettings,
     telemetry: TelemetrySettings,
@@ -133,13 +138,11 @@ pub fn common(root: &Root, has_files: bool, compiler: &mut Compiler<'_>) -> Comm
     upstreams::refuse_loops(root, &server, compiler);
     let sessions = secrets::sessions(root, has_files, compiler);
     let (certificates, tls, coverage) = certificates::compile(root, &server, compiler);
-    let shared = root.server.iter().filter_map(|at| at.value.shared_hosts.as_ref());
     Common {
         admin: server::admin(root, compiler),
         internal: server::internal(root),
         telemetry: server::telemetry(root, compiler.base),
         facts: Facts::of(root, &sessions),
-        shared_hosts: shared.flat_map(|list| &list.value).map(|at| at.value.0.clone()).collect(),
         server,
         upstreams,
         upstream_sources,
@@ -182,6 +185,16 @@ impl Common {
             held_back,
         }
     }
+}
+
+/// Warns of what only shows when tenants stand side by side.
+pub fn review<'p>(
+    root: &Root,
+    parts: impl Iterator<Item = &'p Part> + Clone,
+    problems: &mut Problems,
+) {
+    upstreams::warn_of_spread(root, parts.clone().map(|part| &*part.tenant), problems);
+    hosts::isolation::warn(root, parts, problems);
 }
 
 /// Where the keys stand that only a restart can change.

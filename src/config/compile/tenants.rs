@@ -17,9 +17,11 @@ use super::super::values::Name;
 use super::assertion::Assertions;
 use super::framing::Framing;
 use super::signing::{Signer, Signing};
-use super::{Compiler, Surroundings, dangling, hosts, identity, injection, limits, secrets};
+use super::{
+    Compiler, Surroundings, dangling, hosts, identity, injection, limits, secrets, shells,
+};
 use crate::apps::streamlit::HostConfig;
-use crate::embed::Bridge;
+use crate::embed::{Around, Bridge};
 use crate::policy::limits::Rules;
 use crate::policy::origin::AllowedOrigin;
 use crate::policy::session::UnixSeconds;
@@ -132,7 +134,7 @@ pub fn part(
         // A stand-in keeps the persona in the checks of hosts and paths.
         let upstream = upstream.unwrap_or_else(|| stand_in(&one.name));
         let persona =
-            Arc::new(persona(one, &mut inherited, embedders, (hosts, upstream), compiler));
+            Arc::new(persona(one, &mut inherited, embedders, (hosts, upstream), around, compiler));
         placed.push(Placed::new(Claimant::Persona(persona.clone()), hosts));
         personas.push(persona);
     }
@@ -153,7 +155,7 @@ pub fn part(
         placed.push(Placed::new(Claimant::Site(site.clone()), hosts));
         sites.push(site);
     }
-    hosts::check(&placed, compiler);
+    hosts::check(&placed, &around.facts.shared_hosts, compiler);
     let origins = raw.embed_origins.iter().flat_map(|list| &list.value);
     let tenant = Tenant {
         id: entry.name.clone(),
@@ -171,6 +173,7 @@ fn persona(
     inherited: &mut Inherited<'_, '_>,
     embedders: Vec<AllowedOrigin>,
     (hosts, upstream): (&[At<Host>], Arc<Upstream>),
+    surroundings: &Surroundings<'_>,
     compiler: &mut Compiler<'_>,
 ) -> Persona {
     let tenant = inherited.tenant;
@@ -188,8 +191,21 @@ fn persona(
     check_references(one, tenant, compiler);
     let app = raw.app.as_ref().map_or(AppKind::Generic, |at| at.value);
     let metadata = identity::metadata(raw);
-    let bridged = |path: &str| Bridge::new(path.trim_end_matches('/'), &embedders);
     let path: Box<str> = raw.path.as_ref().map_or_else(|| "/".into(), |at| at.value.0.clone());
+    let shells = shells::compile(
+        shells::Around {
+            tenant,
+            persona: one,
+            path: &path,
+            app,
+            embedders: &embedders,
+            framing: inherited.framing.shells(one, &embedders, compiler),
+        },
+        surroundings,
+        compiler,
+    );
+    let around = if shells.pages.is_empty() { Around::Page } else { Around::PageOrShell };
+    let bridged = |path: &str| Bridge::new(path.trim_end_matches('/'), &embedders, around);
     let bridge = metadata.bridge.then(|| bridged(&path));
     Persona {
         tenant: tenant.name.clone(),
@@ -201,6 +217,7 @@ fn persona(
         app,
         mode: identity::mode(raw),
         devices: devices.collect(),
+        shells,
         framing: inherited.framing.persona(one, &embedders, compiler),
         host_config: (app == AppKind::Streamlit).then(|| HostConfig::new(&embedders)),
         bridge,
@@ -223,16 +240,8 @@ fn check_references(
     compiler: &mut Compiler<'_>,
 ) {
     let key = |rest: &str| format!("tenants.{}.personas.{}.{rest}", tenant.name, one.name);
-    for device in one.value.devices.iter().flat_map(|at| at.value.iter()) {
-        if let Some(at) = &device.value.template {
-            compiler.path(at, &key(&format!("devices.{}.template", device.name)));
-        }
-    }
     if let Some(at) = one.value.jwt.as_ref().and_then(|at| at.value.secret.as_ref()) {
         secrets::may_use(at, &key("jwt.secret"), compiler);
-    }
-    if let Some(at) = one.value.preview.as_ref().and_then(|at| at.value.token.as_ref()) {
-        secrets::may_use(at, &key("preview.token"), compiler);
     }
 }
 
@@ -293,6 +302,7 @@ fn stand_in(name: &Arc<str>) -> Arc<Upstream> {
         name: name.clone(),
         servers: Vec::new(),
         connect_timeout: Default::default(),
+        policy: Default::default(),
         response_timeout: Default::default(),
     })
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::super::compile::claims::{Bidder, Claims};
-use super::super::compile::{Part, Signers, hosts};
+use super::super::compile::{self, Common, Part, Signers, hosts};
 use super::super::error::{Found, Problems, Wrong};
 use super::super::history::{History, Kept};
+use super::super::raw::Root;
 use super::super::snapshot::{HeldBack, Serves, Tenant};
 use super::super::source::Spot;
 use super::{Candidate, Choice, Parties, Party};
@@ -26,14 +27,14 @@ pub struct Chosen {
 impl Parties<'_, '_> {
     /// Every problem, and what would serve if there was no error.
     pub fn judge(self) -> (HashMap<Arc<str>, Arc<Tenant>>, RouteTable) {
-        let Self { loader, common, all, superfluous, .. } = self;
+        let Self { loader, root, common, all, superfluous, .. } = self;
         for candidate in all.iter().filter_map(|party| party.new.as_ref()) {
             loader.problems.extend(candidate.found.iter().cloned());
         }
         loader.problems.extend(superfluous.into_iter().map(|(_, found)| found));
-        let claims = Claims::new(bidders(&all), &common.shared_hosts);
+        let claims = Claims::new(bidders(&all), &common.facts.shared_hosts);
         claims.report(&loader.texts, &mut loader.problems);
-        serving(&all, &mut loader.problems)
+        serving(&all, (root, common), &mut loader.problems)
     }
 
     /// What can serve; errors that are everybody's go to the loader.
@@ -47,7 +48,7 @@ impl Parties<'_, '_> {
             }
         }
         self.blame(history);
-        let (tenants, mut routes) = serving(&self.all, &mut problems);
+        let (tenants, mut routes) = serving(&self.all, (self.root, self.common), &mut problems);
         for (party, host, path) in held {
             // Whoever is there already comes first.
             let _ = routes.insert(&host, &path, Target::HeldBack(self.all[party].name.clone()));
@@ -59,7 +60,7 @@ impl Parties<'_, '_> {
     /// Decides between tenants. Returns the addresses of those that cannot serve.
     fn settle(&mut self) -> Vec<(usize, String, String)> {
         let bidders = bidders(&self.all);
-        let mut claims = Claims::new(bidders, &self.common.shared_hosts);
+        let mut claims = Claims::new(bidders, &self.common.facts.shared_hosts);
         claims.report_main(&self.loader.texts, &mut self.loader.problems);
         let losses = claims.settle(&self.loader.texts);
         let held = claims.held().into_iter();
@@ -138,16 +139,23 @@ fn bidders(all: &[Party]) -> Vec<Bidder<'_>> {
 }
 
 /// What serves of every tenant, side by side.
-fn serving(all: &[Party], problems: &mut Problems) -> (HashMap<Arc<str>, Arc<Tenant>>, RouteTable) {
+fn serving(
+    all: &[Party],
+    (root, common): (&Root, &Common),
+    problems: &mut Problems,
+) -> (HashMap<Arc<str>, Arc<Tenant>>, RouteTable) {
     let (mut tenants, mut routes) = (HashMap::new(), RouteTable::default());
     let mut signers = Signers::default();
-    for party in all {
-        let Some(bid) = party.chosen().and_then(Candidate::bid) else { continue };
+    let shared = &common.facts.shared_hosts;
+    let bids = all.iter().filter_map(|party| party.chosen()?.bid());
+    for bid in bids.clone() {
         let Part { tenant, signers: own, .. } = bid.part;
         signers.add(own, bid.file);
-        hosts::add(&mut routes, bid.part);
-        tenants.insert(party.name.clone(), tenant.clone());
+        hosts::add(&mut routes, bid.part, shared);
+        tenants.insert(tenant.id.clone(), tenant.clone());
     }
+    shared.iter().for_each(|host| routes.share(host));
     signers.report(problems);
+    compile::review(root, bids.map(|bid| bid.part), problems);
     (tenants, routes)
 }

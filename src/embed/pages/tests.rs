@@ -2,7 +2,7 @@ use super::*;
 use crate::policy::csp::syntax;
 
 fn all() -> Vec<Page> {
-    let tag = super::super::tag("/chat/a", &[], None);
+    let tag = super::super::tag("/chat/a", "", None);
     let mut pages = Vec::new();
     for direction in [None, Some(Direction::Ltr), Some(Direction::Rtl), Some(Direction::Auto)] {
         pages.push(waiting(&tag, direction));

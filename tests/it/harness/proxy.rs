@@ -22,6 +22,7 @@ use vestibule::policy::session::keys::{PersonaKeys, SessionSecrets};
 use vestibule::route::{RouteTable, Target};
 use vestibule::tls::dev::DevCa;
 use vestibule::tls::store::{CertStore, Certificate};
+use vestibule::upstream::watch::Resolve;
 
 use super::PATIENCE;
 use super::client::Client;
@@ -109,7 +110,7 @@ impl Builder {
         let ca = DevCa::generate().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("access.log");
-        let options = Options { access_log: Some(log.clone()) };
+        let options = Options { access_log: Some(log.clone()), ..Options::default() };
         let app = App::start(self.snapshot(&ca), options).unwrap();
         Proxy { app, ca, log, _folder: folder }
     }
@@ -161,6 +162,7 @@ impl Builder {
             id: ServerId(NEXT.fetch_add(1, Ordering::Relaxed)),
         });
         Persona {
+            shells: Default::default(),
             framing: vestibule::policy::csp::CompiledCsp::none(),
             host_config: None,
             bridge: None,
@@ -191,6 +193,7 @@ impl Builder {
                 name: format!("upstream-{index}").into(),
                 servers: servers.collect(),
                 connect_timeout: self.connect_timeout,
+                policy: Default::default(),
                 response_timeout: self.response_timeout,
             }),
             app: AppKind::Generic,
@@ -221,6 +224,12 @@ fn certificate(ca: &DevCa, names: &[&str]) -> Certificate {
     Certificate::from_pem(chain, key).ok().unwrap()
 }
 
+fn load(text: &str, folder: &std::path::Path) -> Snapshot {
+    let loaded = vestibule::config::load_str("test.toml", text, folder);
+    let problems: Vec<_> = loaded.problems.iter().map(ToString::to_string).collect();
+    loaded.snapshot.unwrap_or_else(|| panic!("{}", problems.join("\n")))
+}
+
 impl Proxy {
     /// A persona on every path of `chat.test`, over one upstream.
     pub fn before(upstream: SocketAddr) -> Self {
@@ -229,15 +238,21 @@ impl Proxy {
 
     /// A server as this configuration says, `UPSTREAM` in it standing for the address.
     pub fn configured(text: &str, upstream: SocketAddr) -> Self {
+        Self::resolving(&text.replace("UPSTREAM", &upstream.to_string()), None)
+    }
+
+    /// The same, with names of upstreams resolved like this.
+    pub fn resolving(text: &str, resolve: Option<Resolve>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let text = text.replace("UPSTREAM", &upstream.to_string());
-        let loaded = vestibule::config::load_str("test.toml", &text, folder.path());
-        let problems: Vec<_> = loaded.problems.iter().map(ToString::to_string).collect();
-        let snapshot = loaded.snapshot.unwrap_or_else(|| panic!("{}", problems.join("\n")));
         let log = folder.path().join("access.log");
-        let options = Options { access_log: Some(log.clone()) };
-        let app = App::start(snapshot, options).unwrap();
+        let options = Options { access_log: Some(log.clone()), resolve };
+        let app = App::start(load(text, folder.path()), options).unwrap();
         Proxy { app, ca: DevCa::generate().unwrap(), log, _folder: folder }
+    }
+
+    /// Swaps in what this configuration says.
+    pub fn reload(&self, text: &str) {
+        self.app.replace(load(text, self._folder.path()));
     }
 
     pub fn http(&self) -> SocketAddr {
