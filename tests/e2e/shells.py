@@ -75,8 +75,9 @@ class ChatApp(RawUpstream):
             # JSON's own escape keeps the element whole.
             told, kind = page.replace("@told@", told.replace("<", "\\u003c")), b"text/html; charset=utf-8"
         body = told.encode()
-        head = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n" % (kind, len(body))
-        stream.write(head + body)
+        # Going back asks again.
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nCache-Control: no-store\r\nContent-Length: %d\r\n\r\n"
+        stream.write(head % (kind, len(body)) + body)
 
     def told(self, request: Request) -> dict:
         lines = [line.decode("latin-1") for line in request.head.split(b"\r\n")[1:] if b":" in line]
@@ -192,6 +193,7 @@ class Opened:
         expect(self.page.frame_locator("#chat-iframe").frame_locator(CHAT).locator("#socket")).to_have_text(
             "socket: echo"
         )
+        self.chat.wait_for_load_state()
         return self
 
     @property
@@ -228,7 +230,11 @@ class Opened:
                 pass  # One of the documents goes away.
             return None
 
-        return wait_in(self.page, found, lambda: f"a document with {part}; the last was {last}")
+        return wait_in(self.page, found, lambda: f"a document with {part}; the last was {last}; {self}")
+
+    def __str__(self) -> str:
+        """What its frames show."""
+        return str([(frame.url, frame.evaluate("document.body.innerText")[:300]) for frame in self.page.frames])
 
     def heard(self, frame: Frame, name: str, wanted, what: str) -> dict:
         """The first of the messages that a frame keeps in its list `name` that is as `wanted`."""

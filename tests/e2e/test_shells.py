@@ -190,7 +190,7 @@ def test_the_chat_opens_where_cookies_are_blocked(blocking, place: str, shells: 
 
 
 def test_a_form_goes_through_where_cookies_are_blocked(blocking, place: str, shells: Shells) -> None:
-    _, context = blocking
+    blocked, context = blocking
     context.clear_cookies()
     opened = Opened(context.new_page())
     opened.page.goto(shells.page("about:blank"))
@@ -201,7 +201,24 @@ def test_a_form_goes_through_where_cookies_are_blocked(blocking, place: str, she
         told = opened.told()
         assert (told["target"], told["headers"]["x-vestibule-user-id"]) == ("/?keep=1", "78"), told
         assert opened.wait().chat.evaluate("facts()")["headers"]["x-vestibule-user-id"] == "78"
+        # The page has the token as well, the template in a sandbox has not.
+        assert ("/.v/" in opened.shell.evaluate("location.pathname")) == (blocked == "all")
+        if place == "shared":
+            known = opened.template.evaluate("[document.baseURI, document.referrer, location.href]")
+            assert "/.v/" not in str(known)
         opened.shell.evaluate("() => { location.reload(); }")
+    opened.page.close()
+
+
+def test_a_page_without_cookies_is_reloaded_with_its_session(blocking, place: str, shells: Shells) -> None:
+    _, context = blocking
+    context.clear_cookies()
+    opened = Opened(context.new_page()).goto(shells.page(shells.url(place, "relative", user_id=79)))
+    sessions = set()
+    for _ in range(3):
+        sessions.add(opened.wait().told()["headers"]["x-vestibule-session"])
+        opened.shell.evaluate("() => { location.reload(); }")
+    assert len(sessions) == 1
     opened.page.close()
 
 
