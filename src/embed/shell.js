@@ -25,7 +25,7 @@
   const SEND = 'vestibule-shell-send';
   const PLACE = 'vestibule-shell-place';
 
-  const isEvent = (data) => Boolean(data) && typeof data === 'object'
+  const isEvent = (data) => Boolean(data) && typeof data.type === 'string'
     && Object.prototype.hasOwnProperty.call(EVENTS, data.type);
   const dispatch = (data) => {
     window.dispatchEvent(new CustomEvent(EVENTS[data.type], { detail: data }));
