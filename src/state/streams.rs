@@ -15,7 +15,7 @@
 //! A stream is registered first and judged afterwards; a reload puts its snapshot in place first and
 //! judges what is registered afterwards. Both take the shard's lock. Whichever takes it first: either
 //! the reload finds the stream, or the stream, which asks for the live snapshot once it is
-//! registered, finds that it was admitted with another one ([`Shard::open`], [`fate`]).
+//! registered, finds that it was admitted with another one ([`Shard::open`], [`fate()`]).
 //!
 //! # How it ends
 //!
