@@ -19,8 +19,8 @@ use super::snapshot::{AppKind, HttpMode, Mode};
 use super::source::{At, Spot};
 use super::values::{
     AssertionAlgorithm, Balance, CspMode, FilePath, InjectionPersona, JwtAlgorithm, Line,
-    LogTarget, Name, OnUnavailable, Rate, Replay, SecretPattern, SecretRef, Size, Timeout,
-    TlsVersion, UserId, UserIdFormat, VariableSource,
+    LogTarget, Name, OnUnavailable, Protocol, Rate, Replay, SecretPattern, SecretRef, Size,
+    Timeout, TlsVersion, UserId, UserIdFormat, VariableSource,
 };
 use crate::policy::session::UnixSeconds;
 
@@ -179,6 +179,8 @@ section! {
         servers: List<ServerUrl>, REQUIRED, Enforced;
         /// How a server is chosen.
         balance: Balance, "round-robin", Enforced;
+        /// What servers are spoken to in.
+        protocol: Protocol, "http/1.1", Enforced;
         /// How a server is found to be well.
         health: Table<Health>, "none", Enforced;
         /// Which failures of requests take a server out for a while.

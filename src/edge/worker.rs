@@ -207,7 +207,7 @@ impl Worker {
     }
 
     fn sweep(&self) {
-        self.fleet.pool.sweep();
+        self.fleet.sweep();
         self.shared.tidy();
     }
 

@@ -12,6 +12,7 @@ use crate::http1::fields::Fields;
 use crate::http1::framing::Framing;
 use crate::http1::head::{RequestHead, ResponseHead};
 use crate::net::io::Io;
+use crate::upstream::connection::Connection;
 use crate::upstream::member::MemberId;
 
 const TAG: &str = "<script src=x></script>";
