@@ -58,6 +58,7 @@ struct Tally {
 
 /// Runs the load until all reloads are done.
 pub fn run(size: Size) -> Outcome {
+    allow_files();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let ca = DevCa::generate().expect("an authority");
     let server = Server::start(folder.path(), &ca);
@@ -87,6 +88,14 @@ pub fn run(size: Size) -> Outcome {
         failures,
         slowest,
     }
+}
+
+/// A WebSocket has four ends here, and each is an open file.
+fn allow_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let most = getrlimit(Resource::Nofile).maximum;
+    // What is missing then will be said by whoever cannot connect.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most });
 }
 
 struct Server {
