@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,7 +21,9 @@ use crate::apps::engineio::BEGINNING;
 use crate::config::snapshot::Limits;
 use crate::embed::splice::{Look, Splice};
 use crate::http1::BodyError;
-use crate::http1::head::Version;
+use crate::http1::fields::Known;
+use crate::http1::framing::Framing;
+use crate::http1::head::{ResponseHead, Version};
 use crate::net::deadline::Deadline;
 
 /// Interim responses that one exchange may pass.
@@ -111,6 +114,8 @@ pub struct Exchange<'a, C, S> {
     pub response_timeout: Duration,
     pub upgrade: &'a Upgrade,
     pub tally: &'a mut Tally,
+    /// Told whether the response is an event stream.
+    pub is_events: Option<&'a AtomicBool>,
     upload: Upload,
     download: Download,
     /// The request's method, as the upstream saw it: what frames the response.
@@ -143,6 +148,7 @@ impl<'a, C: Client, S: Server> Exchange<'a, C, S> {
             limits,
             response_timeout,
             tally,
+            is_events: None,
             // An extended CONNECT stream stays open; its data are frames, not a body.
             upload: match upgrade {
                 Upgrade::None => Upload::Running,
@@ -324,6 +330,9 @@ impl<'a, C: Client, S: Server> Exchange<'a, C, S> {
         let splice = if Splice::fits(head) { self.client.splice(head) } else { None };
         let framing = splice.as_ref().map_or(head.framing, |splice| splice.framing(head.framing));
         self.splice = splice.map(Box::new);
+        if let Some(told) = self.is_events.filter(|_| is_event_stream(head)) {
+            told.store(true, Ordering::Relaxed);
+        }
         self.client.send_head(head, framing).map_err(|_| Failure::ClientGone)?;
         self.download = Download::Body;
         self.waiting = Waiting::Stream;
@@ -423,4 +432,15 @@ impl<'a, C: Client, S: Server> Exchange<'a, C, S> {
             _ => Failure::UpstreamTimeout,
         }))
     }
+}
+
+/// Whether it may be ended anywhere: not where a length or a coding says where it ends.
+fn is_event_stream(head: &ResponseHead) -> bool {
+    const EVENTS: &[u8] = b"text/event-stream";
+    let media_type = head.fields.single(Known::ContentType).unwrap_or_default();
+    let (start, rest) = media_type.split_at(media_type.len().min(EVENTS.len()));
+    start.eq_ignore_ascii_case(EVENTS)
+        && matches!(rest.first(), None | Some(b';' | b' ' | b'\t'))
+        && matches!(head.framing, Framing::Chunked | Framing::UntilClose)
+        && head.fields.get(Known::ContentEncoding).is_none()
 }

@@ -6,6 +6,7 @@ use base64::prelude::BASE64_STANDARD;
 use sha1::{Digest, Sha1};
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::Poll;
 
 use smallvec::SmallVec;
@@ -46,6 +47,8 @@ pub struct Plan {
     /// Nothing is sent before the first piece of a chunked body has proved sound. Not where the
     /// client itself waits, for a 100.
     pub gates_first_chunk: bool,
+    /// Becomes true where the answer is an event stream.
+    pub is_events: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -56,6 +59,8 @@ pub enum Outcome {
     Switched(Box<Connection>, Lease),
     /// The client was sent nothing yet: tell it this.
     Reject(Rejection),
+    /// An event stream was ended before its time; its end is on its way.
+    Ended(&'static str),
     /// The answer broke off, and the client, if it is still there, must see that it did.
     Cut(&'static str),
 }

@@ -158,6 +158,7 @@ impl Try<'_> {
         let Self { plan, limits, .. } = *self;
         let timeout = plan.upstream.response_timeout;
         let mut exchange = Exchange::new(client, server, limits, timeout, &plan.upgrade, tally);
+        exchange.is_events = Some(&plan.is_events);
         let result = poll_fn(|cx| exchange.poll(cx, deadline)).await;
         result.map_err(|failure| (failure, exchange.has_answered()))
     }
