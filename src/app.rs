@@ -226,6 +226,12 @@ impl App {
         move |snapshot| shared.install(snapshot)
     }
 
+    /// The first step of [`App::drain`]: no longer ready, listeners closed, clients told to come
+    /// elsewhere.
+    pub fn turn_away(&self) {
+        self.shared.drain();
+    }
+
     /// Stops accepting, lets streams end for at most `drain_timeout`, then ends them within
     /// `close_within`; blocks. The number of those that had to be cut.
     #[allow(clippy::disallowed_methods, reason = "the main thread waits here, no worker does")]
@@ -238,7 +244,7 @@ impl App {
 
     /// [`App::drain`], where `wait` waits for that time and hears what is wanted meanwhile.
     pub fn drain_while(self, mut wait: impl FnMut(Duration) -> Urge) -> usize {
-        self.shared.drain();
+        self.turn_away();
         let server = &self.snapshot().server;
         let mut stopping = Stopping::new(Instant::now(), server.drain_timeout, server.close_within);
         let mut hurry = false;

@@ -15,7 +15,8 @@ use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use super::client::{Client, ClientError};
-use super::connection::{Connection, Incoming, UpstreamError};
+use super::connection::{Incoming, UpstreamError};
+use super::server::Server;
 use crate::apps::engineio::BEGINNING;
 use crate::config::snapshot::Limits;
 use crate::embed::splice::{Look, Splice};
@@ -111,9 +112,9 @@ pub enum Upgrade {
     WebSocket(String),
 }
 
-pub struct Exchange<'a, C> {
+pub struct Exchange<'a, C, S> {
     pub client: &'a mut C,
-    pub upstream: &'a mut Connection,
+    pub upstream: &'a mut S,
     pub limits: &'a Limits,
     pub response_timeout: Duration,
     pub upgrade: &'a Upgrade,
@@ -132,11 +133,11 @@ pub struct Exchange<'a, C> {
     splice: Option<Box<Splice>>,
 }
 
-impl<'a, C: Client> Exchange<'a, C> {
-    /// The request head is in `upstream`'s send buffer and its framing is set.
+impl<'a, C: Client, S: Server> Exchange<'a, C, S> {
+    /// The request head is on its way to `upstream`.
     pub fn new(
         client: &'a mut C,
-        upstream: &'a mut Connection,
+        upstream: &'a mut S,
         limits: &'a Limits,
         response_timeout: Duration,
         upgrade: &'a Upgrade,
@@ -198,9 +199,7 @@ impl<'a, C: Client> Exchange<'a, C> {
                 Poll::Pending => {
                     self.waiting = Waiting::RequestBody;
                     // What was taken so far must not wait for the rest.
-                    if let Poll::Ready(Err(_)) =
-                        self.upstream.send.poll_flush(&mut self.upstream.io, cx)
-                    {
+                    if let Poll::Ready(Err(_)) = self.upstream.poll_flush(cx) {
                         self.upload = Upload::Stopped;
                     }
                     return Ok(());
@@ -212,7 +211,7 @@ impl<'a, C: Client> Exchange<'a, C> {
             };
             match incoming {
                 Incoming::End(trailers) => {
-                    if self.upstream.send.end(Some(trailers)).is_err() {
+                    if self.upstream.end(trailers).is_err() {
                         return Err(Failure::RequestBody(BodyError::Truncated));
                     }
                     self.upload = Upload::Ended;
@@ -221,7 +220,7 @@ impl<'a, C: Client> Exchange<'a, C> {
                     if self.tally.request_bytes + data.len() as u64 > self.limits.body_bytes {
                         return Err(Failure::RequestTooLarge);
                     }
-                    match self.upstream.send.poll_data(&mut self.upstream.io, cx, data) {
+                    match self.upstream.poll_data(cx, data) {
                         Poll::Pending => {
                             self.waiting = Waiting::UpstreamTakes;
                             return Ok(());
@@ -237,7 +236,7 @@ impl<'a, C: Client> Exchange<'a, C> {
             }
         }
         if self.upload == Upload::Ended {
-            match self.upstream.send.poll_flush(&mut self.upstream.io, cx) {
+            match self.upstream.poll_flush(cx) {
                 Poll::Pending => self.waiting = Waiting::UpstreamTakes,
                 Poll::Ready(Ok(())) => {
                     self.upload = Upload::Flushed;
@@ -301,7 +300,7 @@ impl<'a, C: Client> Exchange<'a, C> {
 
     /// A response head has arrived: an interim one is passed, a final one begins the answer.
     fn on_head(&mut self, interim: u8) -> Result<(), Failure> {
-        let head = &self.upstream.head;
+        let head = self.upstream.head();
         let status = head.status;
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let Upgrade::WebSocket(accept) = self.upgrade else {

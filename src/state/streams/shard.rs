@@ -49,6 +49,9 @@ struct Entry {
     waker: Option<Waker>,
 }
 
+/// There is one for each idle WebSocket.
+const _: () = assert!(size_of::<Entry>() <= 80);
+
 impl Shard {
     /// Registers what begins. The caller asks for the live snapshot afterwards, and ends the stream
     /// where it is another one than it was admitted with and says so ([`OpenStream::judge`]).

@@ -22,6 +22,7 @@
 //! | `vestibule.upstream.active` | upstream | requests and streams that its servers have |
 //! | `vestibule.connections.*`, `vestibule.tls.*` | scheme, version; result | of clients |
 //! | `vestibule.reloads`, `vestibule.reload.*` | outcome | of the configuration |
+//! | `vestibule.tenants.held_back` | tenant, serves | those whose own file cannot serve |
 //! | `vestibule.configured` | what | tenants, personas, sites, upstreams |
 //! | `vestibule.certificate.expiry.timestamp` | name | when each certificate ends, by its first name |
 //! | `vestibule.log.dropped` | | access log lines that nobody could write in time |

@@ -135,11 +135,14 @@ impl Builder {
                 routes.insert(route.host, &path, target).unwrap();
             }
         }
+        let upstreams = personas.iter().map(|persona| &persona.upstream);
+        let upstreams = upstreams.map(|it| (Arc::clone(&it.name), Arc::clone(it))).collect();
         let mut certificates = CertStore::default();
         for names in &self.certificates {
             certificates.insert(Arc::new(certificate(ca, names)));
         }
         Snapshot {
+            held_back: Vec::new(),
             server: ServerSettings {
                 https: vec!["127.0.0.1:0".parse().unwrap()],
                 http: vec!["127.0.0.1:0".parse().unwrap()],
@@ -160,7 +163,7 @@ impl Builder {
             telemetry: TelemetrySettings { access_log: AccessLog::Off, persona_metrics: 500 },
             certificates,
             routes,
-            upstreams: HashMap::new(),
+            upstreams,
             tenants: HashMap::from([("acme".into(), Arc::new(tenant(personas)))]),
         }
     }

@@ -100,10 +100,7 @@ impl Running {
 
     fn websocket(&self) -> Client {
         let mut client = Client::plain(self.http);
-        client.send(
-            "GET /ws HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-        );
+        client.send(handshake("a.test"));
         assert_eq!(client.read_head().unwrap().status, 101);
         echoes(&mut client);
         client
@@ -177,7 +174,7 @@ fn reload_status_and_drain_tell_what_came_of_them() {
     let (code, out, _) = server.vestibule(&["drain", "acme/b"]);
     assert_eq!((code, &*out), (0, "acme/b has nothing open\n"));
     let (code, out, _) = server.vestibule(&["drain", "acme", "--within", "100ms"]);
-    assert_eq!((code, &*out), (0, "acme: 1 WebSocket end within 0.1 s\n"));
+    assert_eq!((code, &*out), (0, "acme: 1 WebSocket, told to end within 0.1 s\n"));
     assert_eq!(closes(&mut socket).0, 1012);
     let (code, _, err) = server.vestibule(&["drain", "acme/c"]);
     assert_eq!(code, 1);

@@ -7,8 +7,8 @@ use super::super::family::{Family, Kind, Label, Labels, Unit};
 use super::super::meters;
 use super::super::process::Process;
 use super::super::roster::Plan;
-use super::{Sources, VERSION};
-use crate::config::snapshot::Snapshot;
+use super::{Sources, TENANT, VERSION};
+use crate::config::snapshot::{Serves, Snapshot};
 
 pub(super) fn server(sources: &Sources<'_>) -> [Family; 6] {
     let connection = Unit::Of("{connection}");
@@ -106,7 +106,27 @@ pub(super) fn configuration(sources: &Sources<'_>, plan: &Plan) -> Vec<Family> {
         "Personas and sites that share their numbers with others; see persona_metrics.",
     );
     folded.level(Labels::new(), plan.folded as f64);
-    vec![reloads, took, refused, applied, configured, folded, certificates(snapshot)]
+    let held_back = held_back(snapshot);
+    vec![reloads, took, refused, applied, held_back, configured, folded, certificates(snapshot)]
+}
+
+/// As many as may have series: those without a good version are not among the tenants that have.
+fn held_back(snapshot: &Snapshot) -> Family {
+    let mut family = Family::new(
+        Kind::Gauge,
+        "vestibule.tenants.held_back",
+        Unit::Of("{tenant}"),
+        "1 for a tenant whose own file cannot serve.",
+    );
+    for held_back in snapshot.held_back.iter().take(snapshot.telemetry.persona_metrics) {
+        let serves = match held_back.serves {
+            Serves::LastGood => "last_good",
+            Serves::Nothing => "nothing",
+        };
+        let labels = vec![(TENANT, Label::from(&held_back.tenant)), ("serves", serves.into())];
+        family.level(labels, 1.0);
+    }
+    family
 }
 
 /// Those that end first, by their first name; as many as have series of their own.

@@ -13,19 +13,18 @@ fn answered(status: u16) -> Tally {
 #[test]
 fn every_method_class_and_version_has_a_place_of_its_own() {
     let meters = meters();
-    let methods: Vec<Method> =
-        METHODS.iter().map(|name| Method::from_bytes(name.as_bytes()).unwrap()).collect();
     let mut places = std::collections::BTreeSet::new();
-    for (method, name) in methods.iter().zip(METHODS) {
+    for name in METHODS {
+        let method = Method::from_bytes(name.as_bytes()).unwrap();
         for version in VERSIONS {
-            for class in 0..CLASSES.len() {
+            for (class, class_name) in CLASSES.into_iter().enumerate() {
                 let tally = match class {
                     0 => Tally::default(),
                     class => answered(class as u16 * 100),
                 };
-                Measured::new(&meters, method, version).ends(Instant::now(), &tally);
+                Measured::new(&meters, &method, version).ends(Instant::now(), &tally);
                 let told = meters.requests().find(|(method, told, spoken, _)| {
-                    (*method, *told, *spoken) == (name, CLASSES[class], version)
+                    (*method, *told, *spoken) == (name, class_name, version)
                 });
                 assert_eq!(told.map(|told| told.3.count()), Some(1), "{name} {class}");
                 places.insert((name, class, version.as_str()));
