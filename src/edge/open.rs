@@ -10,7 +10,6 @@ use std::task::{Context, Poll};
 
 use crate::state::sessions::StreamGuard;
 use crate::state::streams::{Ended, Kind, OpenStream};
-use crate::telemetry::metrics::meters::Ongoing;
 
 /// Held as long as the stream. Neither: nothing ends it.
 #[derive(Debug, Default)]
@@ -19,8 +18,6 @@ pub struct Open {
     pub session: Option<StreamGuard>,
     /// Its place among all that is open.
     pub place: Option<OpenStream>,
-    /// Counts it as open.
-    pub counted: Option<Ongoing>,
 }
 
 impl Open {
@@ -38,18 +35,6 @@ impl Open {
             place.becomes(Kind::WebSocket);
             place.moves();
         }
-        if let Some(counted) = &mut self.counted {
-            counted.becomes(Kind::WebSocket);
-        }
-    }
-
-    fn becomes_events(&mut self) {
-        if let Some(place) = &mut self.place {
-            place.becomes(Kind::Events);
-        }
-        if let Some(counted) = &mut self.counted {
-            counted.becomes(Kind::Events);
-        }
     }
 
     /// Runs the exchange that passes an answer until it is done or is to end. `is_events` becomes
@@ -66,8 +51,11 @@ impl Open {
                 return Poll::Ready(Err(why));
             }
             let polled = exchange.as_mut().poll(cx);
-            if polled.is_pending() && is_events.load(Ordering::Relaxed) {
-                self.becomes_events();
+            if polled.is_pending()
+                && is_events.load(Ordering::Relaxed)
+                && let Some(place) = &mut self.place
+            {
+                place.becomes(Kind::Events);
             }
             polled.map(Ok)
         })
@@ -92,7 +80,7 @@ mod tests {
         assert_eq!(Open::default().run(&events, ready()).await, Ok(1));
         let sessions = Sessions::default();
         let session = sessions.open("a", &Arc::from("chat"), ID, UnixSeconds(0));
-        let mut open = Open { session: Some(session), place: None, counted: None };
+        let mut open = Open { session: Some(session), place: None };
         assert_eq!(open.run(&events, ready()).await, Ok(1));
         let endless = open.run(&events, std::future::pending::<()>());
         let (result, ()) = tokio::join!(endless, async {

@@ -30,7 +30,7 @@ use crate::rejection::{Code, Rejection};
 use crate::state::sessions::StreamGuard;
 use crate::state::streams::{Holder, OpenStream, fate};
 use crate::telemetry::access_log::Record;
-use crate::telemetry::metrics::meters::Measured;
+use crate::telemetry::metrics::meters::{Measured, OwnerMeters};
 use crate::telemetry::request_id::RequestId;
 use crate::upstream::affinity::Key;
 use crate::upstream::exchange::Upgrade;
@@ -139,10 +139,9 @@ pub fn prepare(
     let answer = match verdict {
         Ok(Action::Forward(forward)) => match (&owner, &address) {
             (Some(owner), Some(address)) => {
-                let wire = Wire { worker, snapshot, connection, head, request_id };
+                let wire = Wire { worker, snapshot, connection, head, request_id, meters };
                 let mut prepare = wire.forward(*forward, owner, address, &ambient);
                 prepare.dress.fields = fields;
-                prepare.open.counted = Some(meters.opens());
                 return (Prepared::Forward(Box::new(prepare)), record, measured);
             }
             _ => Err(Rejection::new(Code::Internal, "forward without an owner")),
@@ -176,6 +175,7 @@ struct Wire<'a> {
     connection: &'a ConnectionFacts,
     head: &'a RequestHead,
     request_id: &'a RequestId,
+    meters: &'a Arc<OwnerMeters>,
 }
 
 impl Wire<'_> {
@@ -190,7 +190,6 @@ impl Wire<'_> {
         let open = Open {
             session: forward.passport.as_ref().and_then(|passport| guard(worker, passport)),
             place: Some(self.place(owner, ambient.moment)),
-            counted: None,
         };
         let key = (forward.websocket == Some(Handshake::Connect))
             .then(|| worker.random().websocket_key());
@@ -242,7 +241,7 @@ impl Wire<'_> {
             }
             Owner::Site(site) => Holder::Site(Arc::clone(site)),
         };
-        let mut place = self.worker.shard.open(holder, moment);
+        let mut place = self.worker.shard.open(holder, moment, Some(Arc::clone(self.meters)));
         let live = self.worker.snapshot.load();
         if !std::ptr::eq(&**live, self.snapshot) {
             place.judge(|holder| fate(holder, &live));

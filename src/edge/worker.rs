@@ -72,19 +72,20 @@ impl Shared {
         tls: Arc<rustls::ServerConfig>,
         log: LogHandle,
     ) -> Self {
+        let epoch = Instant::now();
         let shared = Self {
             snapshot,
             tls,
             log,
             limiter: Limiter::default(),
             sessions: Sessions::default(),
-            streams: Streams::default(),
+            streams: Streams::new(epoch),
             jars: Arc::default(),
             parked: Parked::default(),
             replays: Replays::default(),
             upstreams: Arc::default(),
             metrics: Metrics::default(),
-            epoch: Instant::now(),
+            epoch,
             tidied: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
             most_connections: affordable_connections(),

@@ -31,12 +31,13 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::snapshot::{Persona, Site, Snapshot};
 use crate::policy::limits::Moment;
 pub use crate::state::sessions::Ended;
 pub use fate::{Fate, fate};
+use shard::Epoch;
 pub use shard::{OpenStream, Shard};
 
 /// What is open. It only ever goes down this list.
@@ -208,14 +209,20 @@ pub struct Listed {
 /// One of it is made at the start and outlives every snapshot.
 #[derive(Debug, Default)]
 pub struct Streams {
+    epoch: Epoch,
     /// One a worker.
     shards: Mutex<Vec<Arc<Shard>>>,
 }
 
 impl Streams {
+    /// Moments are those of this clock.
+    pub fn new(epoch: Instant) -> Self {
+        Self { epoch: Epoch(epoch), ..Self::default() }
+    }
+
     /// For a worker that starts.
     pub fn shard(&self) -> Arc<Shard> {
-        let shard = Arc::<Shard>::default();
+        let shard = Arc::new(Shard::new(self.epoch));
         // Nothing panics under this lock.
         self.shards.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&shard));
         shard

@@ -27,7 +27,7 @@ struct Case {
 }
 
 fn of(guard: StreamGuard) -> Open {
-    Open { session: Some(guard), place: None, counted: None }
+    Open { session: Some(guard), place: None }
 }
 
 fn case() -> Case {

@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use foldhash::fast;
 use slab::Slab;
@@ -13,13 +13,25 @@ use tokio::sync::Notify;
 
 use super::{Counts, Ended, FEW, Fate, Holder, Kind, Pace};
 use crate::policy::limits::Moment;
+use crate::telemetry::metrics::meters::OwnerMeters;
 
 /// Places that are kept, however few streams there are.
 const KEPT: usize = 256;
 
+/// Where the clock of moments begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Epoch(pub Instant);
+
+impl Default for Epoch {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
 /// One worker's.
 #[derive(Debug, Default)]
 pub struct Shard {
+    epoch: Epoch,
     /// Counts the streams that were told to end: who has seen this number has not been told since.
     ended: AtomicU32,
     open: Mutex<Open>,
@@ -47,15 +59,29 @@ struct Entry {
     due: Option<Moment>,
     ended: Option<Ended>,
     waker: Option<Waker>,
+    /// Where it counts as open, if anywhere.
+    counted: Option<Arc<OwnerMeters>>,
 }
 
 /// There is one for each idle WebSocket.
 const _: () = assert!(size_of::<Entry>() <= 80);
 
 impl Shard {
+    pub fn new(epoch: Epoch) -> Self {
+        Self { epoch, ..Self::default() }
+    }
+
     /// Registers what begins. The caller asks for the live snapshot afterwards, and ends the stream
     /// where it is another one than it was admitted with and says so ([`OpenStream::judge`]).
-    pub fn open(self: &Arc<Self>, holder: Holder, since: Moment) -> OpenStream {
+    pub fn open(
+        self: &Arc<Self>,
+        holder: Holder,
+        since: Moment,
+        counted: Option<Arc<OwnerMeters>>,
+    ) -> OpenStream {
+        if let Some(counted) = &counted {
+            counted.opens();
+        }
         let mut open = self.lock();
         open.opened += 1;
         let number = open.opened;
@@ -67,6 +93,7 @@ impl Shard {
             due: None,
             ended: None,
             waker: None,
+            counted,
         });
         drop(open);
         let seen = self.ended.load(Ordering::Acquire);
@@ -164,6 +191,12 @@ impl Shard {
         }
     }
 
+    fn closed(&self, entry: &Entry) {
+        let Some(counted) = &entry.counted else { return };
+        let life = || Moment::since_epoch(self.epoch.0.elapsed()).duration_since(entry.since);
+        counted.closes(entry.kind, life);
+    }
+
     pub(super) fn tidy(&self) {
         let mut open = self.lock();
         if open.entries.capacity() > KEPT.max(open.entries.len() * 4) {
@@ -219,6 +252,9 @@ impl OpenStream {
         if kind != self.kind {
             self.kind = kind;
             if let Some(entry) = self.shard.lock().entries.get_mut(self.place) {
+                if let Some(counted) = &entry.counted {
+                    counted.becomes(entry.kind, kind);
+                }
                 entry.kind = kind;
             }
         }
@@ -271,7 +307,7 @@ impl Drop for OpenStream {
             }
             // The holder may be the last of its snapshot's: not under the lock.
             drop(open);
-            drop(entry);
+            self.shard.closed(&entry);
         }
     }
 }

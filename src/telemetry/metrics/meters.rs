@@ -95,10 +95,23 @@ impl OwnerMeters {
         self.handshakes.record(HANDSHAKE, took);
     }
 
-    /// Counts something open for as long as what is returned lives.
-    pub fn opens(self: &Arc<Self>) -> Ongoing {
+    /// A request goes to its app.
+    pub fn opens(&self) {
         self.open[Kind::Request as usize].fetch_add(1, Ordering::Relaxed);
-        Ongoing { meters: Arc::clone(self), kind: Kind::Request, since: None }
+    }
+
+    /// It is a stream.
+    pub fn becomes(&self, from: Kind, to: Kind) {
+        self.open[to as usize].fetch_add(1, Ordering::Relaxed);
+        self.open[from as usize].fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// It has ended. How long it lived is asked for streams alone.
+    pub fn closes(&self, kind: Kind, life: impl FnOnce() -> Duration) {
+        self.open[kind as usize].fetch_sub(1, Ordering::Relaxed);
+        if kind != Kind::Request {
+            self.lives[kind as usize].record(STREAM, life());
+        }
     }
 
     /// Method, class, version, and how long.
@@ -199,37 +212,6 @@ impl Measured {
         let ended = tally.first_byte.filter(|_| tally.is_stream).unwrap_or_else(Instant::now);
         let place = self.place + class(tally.status) * VERSIONS.len();
         self.meters.requests[place].record(REQUEST, ended.saturating_duration_since(started));
-    }
-}
-
-/// Something open: a request until its answer is out, or a stream.
-#[derive(Debug)]
-pub struct Ongoing {
-    meters: Arc<OwnerMeters>,
-    kind: Kind,
-    /// When it became a stream.
-    since: Option<Instant>,
-}
-
-impl Ongoing {
-    /// It is more than a request.
-    pub fn becomes(&mut self, kind: Kind) {
-        if kind == self.kind {
-            return;
-        }
-        self.meters.open[kind as usize].fetch_add(1, Ordering::Relaxed);
-        self.meters.open[self.kind as usize].fetch_sub(1, Ordering::Relaxed);
-        self.kind = kind;
-        self.since = Some(Instant::now());
-    }
-}
-
-impl Drop for Ongoing {
-    fn drop(&mut self) {
-        self.meters.open[self.kind as usize].fetch_sub(1, Ordering::Relaxed);
-        if let Some(since) = self.since {
-            self.meters.lives[self.kind as usize].record(STREAM, since.elapsed());
-        }
     }
 }
 

@@ -47,7 +47,7 @@ async fn case() -> Case {
     let tunnel = H2Tunnel::new(
         near,
         (Io::Unix(far), Vec::new()),
-        Open { session: Some(guard), place: None, counted: None },
+        Open { session: Some(guard), place: None },
         None,
     );
     Case { sessions, send, recv, upstream, tunnel: tokio::spawn(tunnel) }
