@@ -148,6 +148,30 @@ def test_without_the_token_nothing_is_told(metered: Metered):
     assert status == 401 and "vestibule_" not in body
 
 
+def test_a_reload_that_is_refused_is_told_until_one_is_applied(
+    certificates: certs.Certificates, tmp_path: Path
+):
+    with Metered(tmp_path, certificates, app_port=free_port()) as running:
+        good = running.configuration()
+
+        def reloads() -> dict[str, float]:
+            told = samples(parse_text(running.metrics()[0]))
+            outcomes = {
+                dict(labels)["outcome"]: value
+                for (name, labels), value in told.items()
+                if name == "vestibule_reloads_total"
+            }
+            return outcomes | {"refusing": told["vestibule_reload_refused", frozenset()]}
+
+        for text, expected in [
+            ("nonsense\n" + good, {"applied": 0, "refused": 1, "refusing": 1}),
+            (good.replace("chat-public", "chat-other"), {"applied": 1, "refused": 1, "refusing": 0}),
+        ]:
+            # The files are looked at once a second.
+            (tmp_path / "vestibule.toml").write_text(text)
+            wait_until(lambda: expected.items() <= reloads().items(), f"{expected}: {reloads()}")  # noqa: B023
+
+
 def promtool(*arguments: object, text: str | None = None) -> subprocess.CompletedProcess:
     command = ["promtool", *map(str, arguments)]
     return subprocess.run(command, input=text, capture_output=True, text=True, check=False)

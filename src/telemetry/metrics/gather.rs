@@ -52,3 +52,6 @@ pub fn gather(sources: &Sources<'_>) -> Vec<Family> {
     families.extend(server::process(sources));
     families
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,7 +27,7 @@
 //! | `vestibule.certificate.expiry.timestamp` | name | when each certificate ends, by its first name |
 //! | `vestibule.log.dropped` | | access log lines that nobody could write in time |
 //! | `vestibule.metrics.folded` | | personas and sites that share a series with others |
-//! | `process.*` | | as OpenTelemetry has them |
+//! | `process.*` | | CPU, memory, uptime as OpenTelemetry has them; descriptors as Prometheus's clients |
 //!
 //! An owner is a `tenant` with a `persona` or a `site`; none for requests whose owner cannot be said.
 //! What cannot be parsed is no request: it is a rejection alone.

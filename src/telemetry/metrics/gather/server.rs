@@ -180,7 +180,7 @@ pub(super) fn process(sources: &Sources<'_>) -> Vec<Family> {
         one(Kind::Gauge, "process.memory.usage", Unit::Bytes, "Resident memory.", now.memory),
         one(
             Kind::Gauge,
-            "process.unix.file_descriptor.count",
+            "process.open_fds",
             Unit::Of("{file_descriptor}"),
             "Open file descriptors.",
             now.descriptors,
