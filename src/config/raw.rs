@@ -22,6 +22,7 @@ use super::values::{
     LogTarget, Name, OnUnavailable, Rate, Replay, SecretPattern, SecretRef, Size, Timeout,
     TlsVersion, UserId, UserIdFormat, VariableSource,
 };
+use crate::policy::metadata::Direction;
 use crate::policy::session::UnixSeconds;
 
 type List<T> = Vec<At<T>>;
@@ -291,6 +292,8 @@ section! {
         revoke_before: UnixSeconds, "the tenant's", Enforced;
         /// How the upstream's policy is extended.
         csp: Table<Csp>, "merge", Enforced;
+        /// Which way pages of ours read, where the launch does not say.
+        direction: Direction, "ltr", Enforced;
         /// Launches must be signed.
         signed: bool, "false", Enforced;
         /// How launches are signed.

@@ -18,6 +18,7 @@ use crate::apps::streamlit::HostConfig;
 use crate::embed::Bridge;
 use crate::policy::assertion::{AssertionKey, AssertionPolicy};
 use crate::policy::csp::CompiledCsp;
+use crate::policy::front::Front;
 use crate::policy::injection::InjectionPolicy;
 use crate::policy::limits::Rules;
 use crate::policy::metadata::MetadataPolicy;
@@ -196,6 +197,8 @@ pub struct Persona {
     pub variables: VariablesPolicy,
     /// Present where launches must be signed.
     pub signing: Option<Arc<SigningPolicy>>,
+    /// What the operator puts in front of the app.
+    pub front: Front,
 }
 
 #[derive(Debug)]
@@ -214,6 +217,8 @@ pub struct Site {
     pub upstream: Arc<Upstream>,
     /// What its pages may frame.
     pub framing: CompiledCsp,
+    /// What the operator puts in front of it.
+    pub front: Front,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

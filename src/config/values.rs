@@ -11,6 +11,7 @@ use super::error::Wrong;
 use super::reader::Text;
 use super::schema::{Kind, TextKind, nearest, one_of};
 use super::snapshot::{AppKind, HttpMode, Mode};
+use crate::policy::metadata::Direction;
 
 pub(super) const fn text(name: &'static str, example: &'static str) -> Kind {
     Kind::Text(TextKind { name, example, confidential: false })
@@ -276,6 +277,8 @@ words! { AppKind {
 words! { Mode {
     "public" => Public, "customer" => Customer, "employee" => Employee, "test" => Test,
 } }
+
+words! { Direction { "ltr" => Ltr, "rtl" => Rtl, "auto" => Auto, } }
 
 choice! { Balance {
     "round-robin" => RoundRobin,

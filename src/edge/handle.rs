@@ -146,9 +146,10 @@ async fn pass<C: Downstream>(
             if let Some(record) = record {
                 record.rejected(&rejection);
             }
-            let Dress { owner, fields, .. } = client.undress();
+            let Dress { owner, fields, direction, .. } = client.undress();
             let (id, head) = (request_id.as_str(), client.request());
-            let mut answer = respond::refusal(&rejection, id, head, owner.as_ref());
+            let whose = (owner.as_ref(), direction);
+            let mut answer = respond::refusal(&rejection, id, head, whose);
             answer.fields.extend(fields);
             tally.status = Some(answer.status);
             match answered(client, deadline, limits.body_timeout, &answer).await {

@@ -145,7 +145,7 @@ pub fn prepare(
         if let Some(record) = &mut record {
             record.rejected(&rejection);
         }
-        respond::refusal(&rejection, request_id.as_str(), head, owner.as_ref())
+        respond::refusal(&rejection, request_id.as_str(), head, (owner.as_ref(), None))
     });
     answer.fields.extend(fields);
     (Prepared::Answer(answer), record)

@@ -6,11 +6,14 @@ use http::{Method, StatusCode};
 
 use crate::apps::streamlit::HostConfig;
 use crate::embed;
-use crate::embed::pages::{self, Page};
+use crate::embed::pages::{self, Again, Page};
 use crate::http1::fields::Known;
 use crate::http1::head::RequestHead;
 use crate::pipeline::{self, AnswerField, Configured, Dress, Owner};
 use crate::policy::csp::{Disposition, FieldEdit};
+use crate::policy::metadata::Direction;
+use crate::policy::query;
+use crate::policy::signature::Replay;
 use crate::rejection::{Code, Rejection};
 
 /// A complete answer that needs no upstream.
@@ -33,21 +36,54 @@ impl Answer {
     }
 }
 
-/// A refusal, in the form that its reader can use.
+/// A refusal, in the form that its reader can use. `direction` is the session's, where there is one.
 pub fn refusal(
     rejection: &Rejection,
     request_id: &str,
     head: &RequestHead,
-    owner: Option<&Owner>,
+    (owner, direction): (Option<&Owner>, Option<Direction>),
 ) -> Answer {
     if navigates(head) {
+        let direction = direction
+            .or_else(|| asked_direction(head))
+            .or_else(|| owner.and_then(|owner| owner.front().direction));
         let page = match rejection.code {
-            Code::CookiesRequired => pages::cookies_refused(None, None),
-            code => pages::refused(code, rejection.detail.as_deref(), request_id, None),
+            Code::CookiesRequired => pages::cookies_refused(None, direction),
+            code => {
+                let how = (again(rejection, head, owner), direction);
+                pages::refused(code, rejection.detail.as_deref(), request_id, how)
+            }
         };
         return with_limits(shown(rejection.status(), page, owner), rejection);
     }
     problem(rejection, request_id)
+}
+
+/// What may help. A limit is not tried again by the page: that would only spend it further. Nor is
+/// a link that opens once: it was used, whatever came of it.
+fn again(rejection: &Rejection, head: &RequestHead, owner: Option<&Owner>) -> Again {
+    let is_used_up = || {
+        let signing = owner.and_then(Owner::persona).and_then(|persona| persona.signing.as_ref());
+        signing.is_some_and(|signing| signing.replay() == Replay::Once)
+    };
+    match rejection.code.status_u16() {
+        408 | 425 | 429 | 500 | 502..=504 if head.method != Method::GET => Again::SendAgain,
+        502..=504 if !is_used_up() => Again::ByItself,
+        408 | 425 | 429 | 500 | 502..=504 => {
+            Again::ByHand(rejection.limited.as_ref().map(|limited| limited.retry_after()))
+        }
+        _ => Again::Never,
+    }
+}
+
+/// What the address asks for, where it asks for one thing.
+fn asked_direction(head: &RequestHead) -> Option<Direction> {
+    let (_, query) = head.target.split_once('?')?;
+    let mut asked = query::raw_pairs(query.as_bytes()).filter(|pair| pair.is("direction"));
+    let first = asked.next()?.decoded_value();
+    let directions = [Direction::Ltr, Direction::Rtl, Direction::Auto];
+    let direction = directions.into_iter().find(|direction| direction.as_str() == first)?;
+    asked.next().is_none().then_some(direction)
 }
 
 /// A page of ours, which may be framed by whoever may frame the owner's.
@@ -94,8 +130,14 @@ pub fn problem(rejection: &Rejection, request_id: &str) -> Answer {
     with_limits(answer, rejection)
 }
 
+/// Seconds after which an app that is not available may be asked for again.
+const SOON: &str = "5";
+
 fn with_limits(answer: Answer, rejection: &Rejection) -> Answer {
-    let Some(limited) = &rejection.limited else { return answer };
+    let Some(limited) = &rejection.limited else {
+        let is_unavailable = rejection.status() == StatusCode::SERVICE_UNAVAILABLE;
+        return if is_unavailable { answer.with("Retry-After", SOON) } else { answer };
+    };
     let fields = limited.fields();
     answer
         .with("Retry-After", limited.retry_after().to_string())
@@ -127,7 +169,8 @@ pub fn ours(answer: &pipeline::Answer, head: &RequestHead) -> Answer {
         pipeline::Answer::Waiting(owner) => {
             let bridge = owner.persona().and_then(|persona| persona.bridge.as_ref());
             let element = bridge.map(|bridge| bridge.element(owner.device().map(|slug| &**slug)));
-            let page = pages::waiting(&element.unwrap_or_default(), None);
+            let direction = asked_direction(head).or(owner.front().direction);
+            let page = pages::waiting(&element.unwrap_or_default(), direction);
             shown(StatusCode::OK, page, Some(owner))
         }
     }

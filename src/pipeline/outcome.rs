@@ -6,7 +6,9 @@ use std::sync::Arc;
 use crate::config::snapshot::{AppKind, Persona, Site, Upstream};
 use crate::gate::target::Address;
 use crate::policy::csp::CompiledCsp;
+use crate::policy::front::Front;
 use crate::policy::identity::{Identity, SessionHash};
+use crate::policy::metadata::Direction;
 use crate::policy::session::{SessionId, UnixSeconds};
 use crate::rejection::Rejection;
 use crate::state::jar::Jars;
@@ -41,6 +43,13 @@ impl Owner {
         match self {
             Owner::Persona(persona) | Owner::Device(persona, _) => &persona.upstream,
             Owner::Site(site) => &site.upstream,
+        }
+    }
+
+    pub fn front(&self) -> &Front {
+        match self {
+            Owner::Persona(persona) | Owner::Device(persona, _) => &persona.front,
+            Owner::Site(site) => &site.front,
         }
     }
 
@@ -174,6 +183,8 @@ pub struct Dress {
     pub fields: Vec<AnswerField>,
     /// The page lives below `/.v/TOKEN`.
     pub under: Option<Under>,
+    /// Of text, as the session's launch has it.
+    pub direction: Option<Direction>,
 }
 
 /// A page whose session stands in its path. Its browser keeps no cookies: the app's are kept here.

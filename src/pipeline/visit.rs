@@ -341,6 +341,7 @@ impl Visit<'_> {
             replaces_cors: Reach::of(self.persona.app) == Reach::EmbedOrigins,
             fields: Vec::new(),
             under,
+            direction: session.as_ref().and_then(|session| session.identity.direction),
         };
         Action::Forward(Box::new(Forward {
             target: with_query(target, query),

@@ -11,6 +11,7 @@
 mod harness;
 
 mod endurance;
+mod errors;
 mod exchange;
 mod firewall;
 mod framing;

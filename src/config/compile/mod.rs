@@ -7,6 +7,7 @@
 mod assertion;
 mod certificates;
 mod framing;
+mod front;
 mod hosts;
 mod identity;
 mod injection;

@@ -13,9 +13,10 @@ use super::super::values::Name;
 use super::assertion::Assertions;
 use super::framing::Framing;
 use super::signing::{Signers, Signing};
-use super::{Compiler, Surroundings, dangling, identity, injection, limits};
+use super::{Compiler, Surroundings, dangling, front, identity, injection, limits};
 use crate::apps::streamlit::HostConfig;
 use crate::embed::Bridge;
+use crate::policy::front::Front;
 use crate::policy::limits::Rules;
 use crate::policy::origin::AllowedOrigin;
 use crate::policy::session::UnixSeconds;
@@ -132,6 +133,7 @@ fn tenant<'r>(
             hosts: hosts.iter().map(|at| at.value.0.clone()).collect(),
             upstream: upstream.unwrap_or_else(|| stand_in(&one.name)),
             framing: framing.site(one, compiler),
+            front: Front::default(),
         });
         placed.push(Placed { what: Claimant::Site(site.clone()), hosts });
         sites.push(site);
@@ -193,6 +195,7 @@ fn persona(
         injection: injection::compile(one, inherited.around, compiler),
         variables: injection::variables(one, inherited.around, compiler),
         signing: inherited.signing.persona(one, compiler),
+        front: front::persona(raw),
     }
 }
 

@@ -186,6 +186,7 @@ fn snapshot(http_mode: HttpMode) -> Snapshot {
         hosts: vec!["b.test".into()],
         upstream: upstream(),
         framing: vestibule::policy::csp::CompiledCsp::none(),
+        front: Default::default(),
     };
     add("b.test", "/", Target::Site(Arc::new(site)));
     Snapshot {
@@ -238,6 +239,7 @@ fn persona(name: &str, host: &str, path: &str) -> Arc<Persona> {
         injection: None,
         variables: Default::default(),
         signing: None,
+        front: Default::default(),
         tenant: "acme".into(),
         name: name.into(),
         hosts: vec![host.into()],

@@ -181,6 +181,7 @@ impl Builder {
             injection: None,
             variables: Default::default(),
             signing: None,
+            front: Default::default(),
             tenant: "acme".into(),
             name: format!("persona-{index}").into(),
             hosts: vec![route.host.into()],
