@@ -22,6 +22,7 @@ use super::values::{
     LogTarget, Name, OnUnavailable, Rate, Replay, SecretPattern, SecretRef, Size, Timeout,
     TlsVersion, UserId, UserIdFormat, VariableSource,
 };
+use crate::policy::front::compression::{Coding, MediaRange};
 use crate::policy::metadata::Direction;
 use crate::policy::session::UnixSeconds;
 
@@ -74,6 +75,8 @@ section! {
         session_secrets: List<SecretRef>, "random at each start", Enforced;
         /// Bounds on what one client may use.
         limits: Table<Limits>, "", Enforced;
+        /// How answers are compressed, where a persona or site does not say.
+        compression: Table<Compression>, "zstd, br and gzip", Enforced;
     }
 }
 
@@ -294,6 +297,8 @@ section! {
         csp: Table<Csp>, "merge", Enforced;
         /// Which way pages of ours read, where the launch does not say.
         direction: Direction, "ltr", Enforced;
+        /// How answers are compressed.
+        compression: Table<Compression>, "the server's", Enforced;
         /// Launches must be signed.
         signed: bool, "false", Enforced;
         /// How launches are signed.
@@ -320,6 +325,18 @@ section! {
     Csp {
         /// Merge, replace, or only report.
         mode: CspMode, "merge", Enforced;
+    }
+}
+
+section! {
+    /// How answers are compressed.
+    Compression {
+        /// Codings, the one that is liked best first; none: nothing is compressed.
+        encodings: List<Coding>, "zstd, br, gzip", Enforced;
+        /// Shorter answers pass as they are.
+        min_bytes: Size, "1KiB", Enforced;
+        /// Media types of answers; `*` stands for any type, subtype, or beginning of a subtype.
+        types: List<MediaRange>, "text in all its forms, wasm, uncompressed fonts and images", Enforced;
     }
 }
 
@@ -410,5 +427,7 @@ section! {
         upstream: Name, REQUIRED, Enforced;
         /// Personas of the same tenant that its pages embed.
         embeds: List<Name>, "none", Enforced;
+        /// How answers are compressed.
+        compression: Table<Compression>, "the server's", Enforced;
     }
 }

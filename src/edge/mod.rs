@@ -7,6 +7,7 @@
 //! session may end them.
 
 pub mod accept;
+mod coding;
 mod collect;
 mod ending;
 pub mod frames;

@@ -11,6 +11,7 @@ use super::headers::{self, Outbound};
 use super::respond::{self, Answer};
 use super::worker::Worker;
 use crate::apps::streamlit;
+use crate::compress::Order;
 use crate::config::snapshot::{AppKind, Limits, Snapshot};
 use crate::gate::target::{self, Address};
 use crate::http1::fields::Known;
@@ -20,6 +21,7 @@ use crate::pipeline::{
     self, Action, Admission, Ambient, ConnectionFacts, Dress, Forward, Handshake, Owner, Passport,
     Permit, Under, admit,
 };
+use crate::policy::front::compression::Verdict;
 use crate::policy::identity::Place;
 use crate::policy::session::{UnixSeconds, prefix};
 use crate::rejection::{Code, Rejection};
@@ -209,7 +211,16 @@ impl Wire<'_> {
                 && head.version == Version::Http11
                 && head.fields.get(Known::Expect).is_none(),
         };
-        Prepare { plan, limits: self.snapshot.server.limits, dress: forward.dress, guard }
+        let mut dress = forward.dress;
+        dress.order = (owner.front().compression.is_some() && forward.websocket.is_none())
+            .then(|| self.order(forward.target, now));
+        Prepare { plan, limits: self.snapshot.server.limits, dress, guard }
+    }
+
+    fn order(&self, target: String, now: UnixSeconds) -> Order {
+        let takes_any = self.head.fields.get(Known::AcceptEncoding).is_some();
+        let compressor = takes_any.then(|| Arc::clone(&self.worker.compressor));
+        Order { compressor, target, now, verdict: Verdict::Pass }
     }
 }
 

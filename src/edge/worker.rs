@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use super::accept;
+use crate::compress::Compressor;
 use crate::config::snapshot::{Limits, Snapshot};
 use crate::net::listener;
 use crate::pipeline::Scheme;
@@ -44,6 +45,7 @@ pub struct Shared {
     pub jars: Arc<Jars>,
     pub parked: Parked,
     pub replays: Replays,
+    pub compressor: Arc<Compressor>,
     /// Where the monotonic clock of limits begins.
     epoch: Instant,
     /// The minute since then in which memory was last given back.
@@ -72,6 +74,7 @@ impl Shared {
             jars: Arc::default(),
             parked: Parked::default(),
             replays: Replays::default(),
+            compressor: Arc::default(),
             epoch: Instant::now(),
             tidied: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
@@ -101,6 +104,7 @@ impl Shared {
         self.jars.follow(names());
         self.parked.follow(names());
         self.replays.follow(names());
+        self.compressor.kept.follow(names());
         for persona in snapshot.tenants.values().flat_map(|tenant| &tenant.personas) {
             if let Some(moment) = persona.revoked_before {
                 self.sessions.end_launched_before(&persona.tenant, &persona.name, moment);
@@ -125,6 +129,7 @@ impl Shared {
         self.jars.tidy(now);
         self.parked.tidy(now);
         self.replays.tidy(now);
+        self.compressor.kept.tidy(now);
     }
 
     /// Client connections and tunnels that are open.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::compress::Order;
 use crate::config::snapshot::{AppKind, Persona, Site, Upstream};
 use crate::gate::target::Address;
 use crate::policy::csp::CompiledCsp;
@@ -185,6 +186,8 @@ pub struct Dress {
     pub under: Option<Under>,
     /// Of text, as the session's launch has it.
     pub direction: Option<Direction>,
+    /// Present where answers may be compressed.
+    pub order: Option<Order>,
 }
 
 /// A page whose session stands in its path. Its browser keeps no cookies: the app's are kept here.

@@ -15,14 +15,20 @@ use tokio::time::Instant;
 
 use super::client::{Client, ClientError};
 use super::connection::{Connection, Incoming, UpstreamError};
+use crate::compress::Encoder;
 use crate::config::snapshot::Limits;
 use crate::embed::splice::{Look, Splice};
 use crate::http1::BodyError;
+use crate::http1::framing::Framing;
 use crate::http1::head::Version;
 use crate::net::deadline::Deadline;
 
 /// Interim responses that one exchange may pass.
 const MAX_INTERIM: u8 = 16;
+
+/// Compressing so much of one answer is enough for one turn of its worker: a few milliseconds.
+const SLICE: usize = 128 * 1024;
+const NOT_ENCODED: &str = "the answer could not be compressed";
 
 /// How an exchange ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +123,10 @@ pub struct Exchange<'a, C> {
     before: (Waiting, u64),
     /// What joins the response body, until it has. Few answers have it.
     splice: Option<Box<Splice>>,
+    /// What compresses the response body.
+    encoder: Option<Box<Encoder>>,
+    /// Bytes that were compressed in this poll.
+    encoded: usize,
 }
 
 impl<'a, C: Client> Exchange<'a, C> {
@@ -152,6 +162,8 @@ impl<'a, C: Client> Exchange<'a, C> {
             moved: 0,
             before: (Waiting::RequestBody, 0),
             splice: None,
+            encoder: None,
+            encoded: 0,
         }
     }
 
@@ -166,6 +178,7 @@ impl<'a, C: Client> Exchange<'a, C> {
         cx: &mut Context<'_>,
         deadline: &mut Deadline,
     ) -> Poll<Result<Done, Failure>> {
+        self.encoded = 0;
         self.poll_upload(cx)?;
         if let Poll::Ready(done) = self.poll_download(cx)? {
             return Poll::Ready(Ok(done));
@@ -261,7 +274,8 @@ impl<'a, C: Client> Exchange<'a, C> {
                     Poll::Ready(()) => self.download = Download::Joining,
                 },
                 Download::Joining => {
-                    if self.poll_own(cx)?.is_pending() {
+                    if self.poll_own(cx)?.is_pending() || self.poll_encoded(cx, true)?.is_pending()
+                    {
                         return Ok(Poll::Pending);
                     }
                     let trailers = self.upstream.trailers();
@@ -322,6 +336,12 @@ impl<'a, C: Client> Exchange<'a, C> {
         let splice = if Splice::fits(head) { self.client.splice(head) } else { None };
         let framing = splice.as_ref().map_or(head.framing, |splice| splice.framing(head.framing));
         self.splice = splice.map(Box::new);
+        let encoder = self.client.encode(head, framing);
+        let framing = encoder.as_ref().map_or(framing, |encoder| match encoder.length() {
+            Some(length) => Framing::Length(length),
+            None => Framing::Chunked,
+        });
+        self.encoder = encoder.map(Box::new);
         self.client.send_head(head, framing).map_err(|_| Failure::ClientGone)?;
         self.download = Download::Body;
         self.waiting = Waiting::Stream;
@@ -333,9 +353,18 @@ impl<'a, C: Client> Exchange<'a, C> {
             if self.poll_own(cx)?.is_pending() {
                 return Ok(Poll::Pending);
             }
+            if self.encoded > SLICE {
+                // The worker's other connections come first.
+                cx.waker().wake_by_ref();
+                self.waiting = Waiting::Stream;
+                return Ok(Poll::Pending);
+            }
             let incoming = match self.upstream.poll_body(cx) {
                 Poll::Pending => {
                     // An open stream: what came so far must not wait for the rest.
+                    if self.poll_encoded(cx, false)?.is_pending() {
+                        return Ok(Poll::Pending);
+                    }
                     self.waiting = match self.client.poll_flush(cx) {
                         Poll::Pending => Waiting::ClientTakes,
                         Poll::Ready(Ok(())) => Waiting::Stream,
@@ -362,16 +391,17 @@ impl<'a, C: Client> Exchange<'a, C> {
                     Look::Pass(count) => &data[..count],
                 },
             };
-            let Poll::Ready(sent) = self.client.poll_data(cx, data) else {
+            let Poll::Ready(sent) = put(self.client, &mut self.encoder, self.tally, cx, data)?
+            else {
                 self.waiting = Waiting::ClientTakes;
                 return Ok(Poll::Pending);
             };
-            let count = sent.map_err(|_| Failure::ClientGone)?;
+            self.encoded += if self.encoder.is_some() { sent } else { 0 };
+            let count = sent;
             if let Some(splice) = &mut self.splice {
                 splice.passed(count);
             }
             self.upstream.consume(count);
-            self.tally.response_bytes += count as u64;
             self.moved += count as u64;
         }
     }
@@ -380,19 +410,33 @@ impl<'a, C: Client> Exchange<'a, C> {
     fn poll_own(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
         let Some(splice) = &mut self.splice else { return Ok(Poll::Ready(())) };
         while !splice.own().is_empty() {
-            let Poll::Ready(sent) = self.client.poll_data(cx, splice.own()) else {
+            let own = splice.own();
+            let Poll::Ready(count) = put(self.client, &mut self.encoder, self.tally, cx, own)?
+            else {
                 self.waiting = Waiting::ClientTakes;
                 return Ok(Poll::Pending);
             };
-            let count = sent.map_err(|_| Failure::ClientGone)?;
             splice.sent(count);
-            self.tally.response_bytes += count as u64;
             self.moved += count as u64;
         }
         if splice.is_over() {
             self.splice = None;
         }
         Ok(Poll::Ready(()))
+    }
+
+    /// Brings out what the encoder holds: the stream pauses, or has ended.
+    fn poll_encoded(&mut self, cx: &mut Context<'_>, is_end: bool) -> Result<Poll<()>, Failure> {
+        let Some(encoder) = &mut self.encoder else { return Ok(Poll::Ready(())) };
+        let brought = if is_end { encoder.finish() } else { encoder.flush() };
+        brought.map_err(|_| Failure::UpstreamProtocol(NOT_ENCODED))?;
+        let before = encoder.own().len();
+        let drained = drain(self.client, encoder, self.tally, cx)?;
+        self.moved += (before - encoder.own().len()) as u64;
+        if drained.is_pending() {
+            self.waiting = Waiting::ClientTakes;
+        }
+        Ok(drained)
     }
 
     /// Nothing can be moved: how long may that last?
@@ -417,4 +461,43 @@ impl<'a, C: Client> Exchange<'a, C> {
             _ => Failure::UpstreamTimeout,
         }))
     }
+}
+
+/// Gives the client data, or the encoder in its place; answers how much was taken.
+fn put<C: Client>(
+    client: &mut C,
+    encoder: &mut Option<Box<Encoder>>,
+    tally: &mut Tally,
+    cx: &mut Context<'_>,
+    data: &[u8],
+) -> Result<Poll<usize>, Failure> {
+    let Some(encoder) = encoder else {
+        let Poll::Ready(sent) = client.poll_data(cx, data) else { return Ok(Poll::Pending) };
+        let count = sent.map_err(|_| Failure::ClientGone)?;
+        tally.response_bytes += count as u64;
+        return Ok(Poll::Ready(count));
+    };
+    if drain(client, encoder, tally, cx)?.is_pending() {
+        return Ok(Poll::Pending);
+    }
+    encoder.write(data).map_err(|_| Failure::UpstreamProtocol(NOT_ENCODED))?;
+    Ok(Poll::Ready(data.len()))
+}
+
+/// Sends what is compressed and ready.
+fn drain<C: Client>(
+    client: &mut C,
+    encoder: &mut Encoder,
+    tally: &mut Tally,
+    cx: &mut Context<'_>,
+) -> Result<Poll<()>, Failure> {
+    while !encoder.own().is_empty() {
+        let Poll::Ready(sent) = client.poll_data(cx, encoder.own()) else {
+            return Ok(Poll::Pending);
+        };
+        let count = sent.map_err(|_| Failure::ClientGone)?;
+        encoder.sent(count);
+        tally.response_bytes += count as u64;
+    }
+    Ok(Poll::Ready(()))
 }

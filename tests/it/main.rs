@@ -10,6 +10,7 @@
 
 mod harness;
 
+mod compression;
 mod endurance;
 mod errors;
 mod exchange;

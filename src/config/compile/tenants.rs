@@ -16,7 +16,6 @@ use super::signing::{Signers, Signing};
 use super::{Compiler, Surroundings, dangling, front, identity, injection, limits};
 use crate::apps::streamlit::HostConfig;
 use crate::embed::Bridge;
-use crate::policy::front::Front;
 use crate::policy::limits::Rules;
 use crate::policy::origin::AllowedOrigin;
 use crate::policy::session::UnixSeconds;
@@ -62,8 +61,9 @@ pub fn compile<'r>(
     let mut placed = Vec::new();
     let mut tenants = HashMap::new();
     let mut signers = Signers::default();
+    let front = front::Defaults::new(around.root);
     for entry in around.root.tenants.iter().flat_map(|at| at.value.iter()) {
-        let tenant = tenant(entry, around, (&mut placed, &mut signers), compiler);
+        let tenant = tenant(entry, around, &front, (&mut placed, &mut signers), compiler);
         tenants.insert(entry.name.clone(), Arc::new(tenant));
     }
     signers.report(compiler);
@@ -80,11 +80,13 @@ struct Inherited<'c, 'r> {
     rules: Arc<Rules>,
     revoked_before: Option<UnixSeconds>,
     around: injection::Around<'r>,
+    front: front::Defaults<'r>,
 }
 
 fn tenant<'r>(
     entry: &'r Entry<raw::Tenant>,
     around: &Surroundings<'_, 'r>,
+    front: &front::Defaults<'r>,
     (placed, signers): (&mut Vec<Placed<'r>>, &mut Signers),
     compiler: &mut Compiler<'_>,
 ) -> Tenant {
@@ -105,6 +107,7 @@ fn tenant<'r>(
             compiler,
         ),
         around: injection::Around { tenant: &entry.name, has_internal: is_asked_for },
+        front: front.clone(),
     };
     let mut personas = Vec::new();
     for one in raw.personas.iter().flat_map(|at| at.value.iter()) {
@@ -133,7 +136,7 @@ fn tenant<'r>(
             hosts: hosts.iter().map(|at| at.value.0.clone()).collect(),
             upstream: upstream.unwrap_or_else(|| stand_in(&one.name)),
             framing: framing.site(one, compiler),
-            front: Front::default(),
+            front: front::site(one, &inherited.front, (&entry.name, compiler)),
         });
         placed.push(Placed { what: Claimant::Site(site.clone()), hosts });
         sites.push(site);
@@ -195,7 +198,7 @@ fn persona(
         injection: injection::compile(one, inherited.around, compiler),
         variables: injection::variables(one, inherited.around, compiler),
         signing: inherited.signing.persona(one, compiler),
-        front: front::persona(raw),
+        front: front::persona(one, &inherited.front, (&tenant.name, compiler)),
     }
 }
 

@@ -4,11 +4,18 @@
 //! Each part decides from borrowed facts and keeps nothing. A persona and a site have one
 //! [`Front`] each; most of them are empty and cost nothing.
 
+pub mod compression;
+
+use std::sync::Arc;
+
 use crate::policy::metadata::Direction;
+use compression::Compression;
 
 /// One persona's or site's.
 #[derive(Debug, Default)]
 pub struct Front {
     /// Of pages of ours, where the launch says nothing.
     pub direction: Option<Direction>,
+    /// Present where answers may be compressed.
+    pub compression: Option<Arc<Compression>>,
 }

@@ -14,6 +14,7 @@ use vestibule::config::snapshot::{
     Server, ServerAddress, ServerId, ServerSettings, Snapshot, TelemetrySettings, TlsSettings,
     TlsVersion, Upstream, UpstreamTls,
 };
+use vestibule::policy::front::Front;
 use vestibule::policy::limits::{Rate, Rules};
 use vestibule::policy::metadata::{MetadataPolicy, UserIdFormat, UserIdRule};
 use vestibule::policy::origin::{OpaqueLaunch, OriginRules};
@@ -34,6 +35,8 @@ pub struct Builder {
     pub connect_timeout: Duration,
     pub response_timeout: Duration,
     pub drain_timeout: Duration,
+    /// What stands in front of each persona.
+    pub front: fn() -> Front,
     routes: Vec<Route>,
     /// One certificate for each list of names.
     certificates: Vec<Vec<&'static str>>,
@@ -64,6 +67,7 @@ impl Default for Builder {
             connect_timeout: Duration::from_secs(2),
             response_timeout: PATIENCE,
             drain_timeout: PATIENCE,
+            front: Front::default,
             routes: Vec::new(),
             certificates: vec![vec!["chat.test", "*.wild.test"]],
         }
@@ -181,7 +185,7 @@ impl Builder {
             injection: None,
             variables: Default::default(),
             signing: None,
-            front: Default::default(),
+            front: (self.front)(),
             tenant: "acme".into(),
             name: format!("persona-{index}").into(),
             hosts: vec![route.host.into()],
