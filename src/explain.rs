@@ -315,6 +315,7 @@ impl<'a> World<'a> {
                 None
             }
             Ok(Action::Redirect(target)) => self.redirected(out, 308, target),
+            Ok(Action::Moved(status, target)) => self.redirected(out, status.as_u16(), target),
             Ok(Action::SeeOther(target)) => self.redirected(out, 303, target),
             Ok(Action::Answer(answer)) => {
                 line(out, "answer", &described(&answer));

@@ -78,6 +78,8 @@ pub fn wanted_body(
     let (Target::Persona(persona) | Target::Device(persona, _)) = place.found.target else {
         return None;
     };
+    // Whoever may not come is not listened to either.
+    persona.front.addresses.check(connection.client_of(&head.fields)).ok()?;
     if ours::is_config(place.below(&address)) {
         return Some(ours::MAX_CONFIG);
     }
@@ -207,6 +209,15 @@ fn decide(
     if place.prefixed.is_none() && prefix::has_prefix(&address.path) {
         // Not a persona's, or no token: whoever is routed here must not see what may be one.
         return Err(Rejection::new(Code::NotFound, "what follows /.v/ is no token of a persona"));
+    }
+    let _admitted = owner.front().addresses.check(connection.client_of(&head.fields))?;
+    let below = place.below(address);
+    if checks::may_redirect(&head.method) {
+        let base = address.path.strip_suffix(below).unwrap_or(&address.path);
+        let base = base.trim_end_matches('/');
+        if let Some((status, to)) = owner.front().redirects.find(below, address.query, base) {
+            return Ok(Action::Moved(status, to));
+        }
     }
     let websocket = checks::handshake(head)?;
     let path = place.path(address);

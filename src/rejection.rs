@@ -94,6 +94,7 @@ codes! {
     OriginNotAllowed 403 "origin_not_allowed" "Pages of this origin may not call this chat.";
     CookiesRequired 403 "cookies_required" "This chat needs cookies, and the browser keeps none for it.";
     FrameOnly 403 "frame_only" "This chat opens only inside a page that embeds it.";
+    AddressDenied 403 "address_denied" "This is not open to your address.";
     PathClosed 403 "path_closed" "This path is closed.";
     NotFound 404 "not_found" "Nothing is served at this address.";
     MethodNotAllowed 405 "method_not_allowed" "This method is not allowed here.";

@@ -12,7 +12,7 @@ use toml::de::DeValue;
 
 use super::addresses::{Host, Origin, RequestTarget, RoutePath};
 use super::endpoints::{HttpUrl, RedisUrl, ServerUrl, TlsName};
-use super::reader::{Named, Read, Reading, Section, Table, section};
+use super::reader::{Map, Named, Read, Reading, Section, Table, section};
 use super::scalars::{Count, Fraction};
 use super::schema::{KeyInfo, REQUIRED, SectionInfo, Status};
 use super::snapshot::{AppKind, HttpMode, Mode};
@@ -297,6 +297,16 @@ section! {
         csp: Table<Csp>, "merge", Enforced;
         /// Which way pages of ours read, where the launch does not say.
         direction: Direction, "ltr", Enforced;
+        /// Networks that may come; all, where none is named.
+        allow_addresses: List<IpNet>, "all", Enforced;
+        /// Networks that may not come, whatever else is said.
+        deny_addresses: List<IpNet>, "none", Enforced;
+        /// Where old addresses lead.
+        redirects: List<Table<Redirect>>, "none", Enforced;
+        /// Header fields of all its answers.
+        headers: Table<Headers>, "the app's", Enforced;
+        /// Browsers come by https alone from then on.
+        hsts: Table<Hsts>, "none", Enforced;
         /// How answers are compressed.
         compression: Table<Compression>, "the server's", Enforced;
         /// Launches must be signed.
@@ -325,6 +335,42 @@ section! {
     Csp {
         /// Merge, replace, or only report.
         mode: CspMode, "merge", Enforced;
+    }
+}
+
+section! {
+    /// Where an old address leads.
+    Redirect {
+        /// A path below the persona's own; with `/*` at its end all paths below it.
+        from: Line, REQUIRED, Enforced;
+        /// A path below the persona's own, or an address elsewhere; with `/*` where `from` has it.
+        to: Line, REQUIRED, Enforced;
+        /// 301, 302, 303, 307 or 308.
+        status: Count<301, 308>, "308", Enforced;
+        /// Whether the query goes along.
+        keep_query: bool, "true for a path, false for an address elsewhere", Enforced;
+    }
+}
+
+section! {
+    /// Header fields of answers.
+    Headers {
+        /// Take the place of the app's.
+        set: Map<Line>, "none", Enforced;
+        /// The app's do not pass.
+        remove: List<Name>, "none", Enforced;
+    }
+}
+
+section! {
+    /// Browsers come by https alone from then on.
+    Hsts {
+        /// For so long after each answer.
+        max_age: Duration, REQUIRED, Enforced;
+        /// To hosts below this one, too.
+        include_subdomains: bool, "false", Enforced;
+        /// Browsers may ship with it.
+        preload: bool, "false", Enforced;
     }
 }
 
@@ -427,6 +473,16 @@ section! {
         upstream: Name, REQUIRED, Enforced;
         /// Personas of the same tenant that its pages embed.
         embeds: List<Name>, "none", Enforced;
+        /// Networks that may come; all, where none is named.
+        allow_addresses: List<IpNet>, "all", Enforced;
+        /// Networks that may not come, whatever else is said.
+        deny_addresses: List<IpNet>, "none", Enforced;
+        /// Where old addresses lead.
+        redirects: List<Table<Redirect>>, "none", Enforced;
+        /// Header fields of all its answers.
+        headers: Table<Headers>, "the app's", Enforced;
+        /// Browsers come by https alone from then on.
+        hsts: Table<Hsts>, "none", Enforced;
         /// How answers are compressed.
         compression: Table<Compression>, "the server's", Enforced;
     }

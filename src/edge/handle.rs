@@ -146,11 +146,11 @@ async fn pass<C: Downstream>(
             if let Some(record) = record {
                 record.rejected(&rejection);
             }
-            let Dress { owner, fields, direction, .. } = client.undress();
+            let Dress { owner, fields, direction, is_https, .. } = client.undress();
             let (id, head) = (request_id.as_str(), client.request());
             let whose = (owner.as_ref(), direction);
             let mut answer = respond::refusal(&rejection, id, head, whose);
-            answer.fields.extend(fields);
+            respond::complete(&mut answer, fields, (owner.as_ref(), is_https));
             tally.status = Some(answer.status);
             match answered(client, deadline, limits.body_timeout, &answer).await {
                 // The request's body was not read to its end, whatever the client believes.

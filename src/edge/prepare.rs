@@ -19,7 +19,7 @@ use crate::http1::framing::Framing;
 use crate::http1::head::{RequestHead, Version};
 use crate::pipeline::{
     self, Action, Admission, Ambient, ConnectionFacts, Dress, Forward, Handshake, Owner, Passport,
-    Permit, Under, admit,
+    Permit, Scheme, Under, admit,
 };
 use crate::policy::front::compression::Verdict;
 use crate::policy::identity::Place;
@@ -139,6 +139,7 @@ pub fn prepare(
             _ => Err(Rejection::new(Code::Internal, "forward without an owner")),
         },
         Ok(Action::Redirect(location)) => Ok(respond::redirect(location)),
+        Ok(Action::Moved(status, location)) => Ok(respond::to(status, location)),
         Ok(Action::SeeOther(location)) => Ok(respond::see_other(location)),
         Ok(Action::Answer(answer)) => Ok(respond::ours(&answer, head)),
         Err(rejection) => Err(rejection),
@@ -149,7 +150,8 @@ pub fn prepare(
         }
         respond::refusal(&rejection, request_id.as_str(), head, (owner.as_ref(), None))
     });
-    answer.fields.extend(fields);
+    let is_https = connection.scheme_of(&head.fields) == Scheme::Https;
+    respond::complete(&mut answer, fields, (owner.as_ref(), is_https));
     (Prepared::Answer(answer), record)
 }
 
@@ -212,6 +214,7 @@ impl Wire<'_> {
                 && head.fields.get(Known::Expect).is_none(),
         };
         let mut dress = forward.dress;
+        dress.is_https = self.connection.scheme_of(&head.fields) == Scheme::Https;
         dress.order = (owner.front().compression.is_some() && forward.websocket.is_none())
             .then(|| self.order(forward.target, now));
         Prepare { plan, limits: self.snapshot.server.limits, dress, guard }

@@ -2,6 +2,8 @@
 //!
 //! Whoever navigates gets a page, everybody else a problem document (RFC 9457); both say the same.
 
+use std::borrow::Cow;
+
 use http::{Method, StatusCode};
 
 use crate::apps::streamlit::HostConfig;
@@ -20,18 +22,18 @@ use crate::rejection::{Code, Rejection};
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
-    pub fields: Vec<AnswerField>,
+    pub fields: Vec<(Cow<'static, str>, String)>,
     pub body: Vec<u8>,
 }
 
 impl Answer {
     fn new(status: StatusCode, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
-        let fields = vec![("Content-Type", content_type.to_owned())];
+        let fields = vec![("Content-Type".into(), content_type.to_owned())];
         Self { status, fields, body: body.into() }
     }
 
     fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.fields.push((name, value.into()));
+        self.fields.push((name.into(), value.into()));
         self
     }
 }
@@ -188,6 +190,26 @@ fn bridge(head: &RequestHead) -> Answer {
     answer.with("ETag", tag).with("Cache-Control", embed::BRIDGE_CACHE_CONTROL)
 }
 
+/// What the pipeline lets any answer say, and after it what the operator does.
+pub fn complete(
+    answer: &mut Answer,
+    fields: Vec<AnswerField>,
+    (owner, is_https): (Option<&Owner>, bool),
+) {
+    answer.fields.extend(fields.into_iter().map(|(name, value)| (name.into(), value)));
+    join(answer, owner, is_https);
+}
+
+/// What the operator lets all answers of a persona or site say, where ours does not say otherwise.
+fn join(answer: &mut Answer, owner: Option<&Owner>, is_https: bool) {
+    let Some(owner) = owner else { return };
+    for (name, value) in owner.front().headers.joining(is_https) {
+        if !answer.fields.iter().any(|(said, _)| said.eq_ignore_ascii_case(name)) {
+            answer.fields.push((name.to_owned().into(), value.to_owned()));
+        }
+    }
+}
+
 /// 308: the method and the body stay what they are.
 pub fn redirect(location: String) -> Answer {
     to(StatusCode::PERMANENT_REDIRECT, location)
@@ -198,6 +220,7 @@ pub fn see_other(location: String) -> Answer {
     to(StatusCode::SEE_OTHER, location)
 }
 
-fn to(status: StatusCode, location: String) -> Answer {
-    Answer { status, fields: vec![("Location", location)], body: Vec::new() }
+/// Anywhere, as somebody says who knows.
+pub fn to(status: StatusCode, location: String) -> Answer {
+    Answer { status, fields: vec![("Location".into(), location)], body: Vec::new() }
 }

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use http::StatusCode;
+
 use crate::compress::Order;
 use crate::config::snapshot::{AppKind, Persona, Site, Upstream};
 use crate::gate::target::Address;
@@ -107,6 +109,8 @@ pub enum Action {
     Forward(Box<Forward>),
     /// 308 to this location.
     Redirect(String),
+    /// To this location, as the operator says.
+    Moved(StatusCode, String),
     /// 303 to this location: the next step of a launch.
     SeeOther(String),
     /// Answered here, in the app's place.
@@ -186,6 +190,8 @@ pub struct Dress {
     pub under: Option<Under>,
     /// Of text, as the session's launch has it.
     pub direction: Option<Direction>,
+    /// The browser came by https: HSTS may be said.
+    pub is_https: bool,
     /// Present where answers may be compressed.
     pub order: Option<Order>,
 }

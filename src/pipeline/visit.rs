@@ -342,6 +342,7 @@ impl Visit<'_> {
             fields: Vec::new(),
             under,
             direction: session.as_ref().and_then(|session| session.identity.direction),
+            is_https: false,
             order: None,
         };
         Action::Forward(Box::new(Forward {

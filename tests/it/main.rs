@@ -17,6 +17,7 @@ mod exchange;
 mod firewall;
 mod framing;
 mod front;
+mod fronts;
 mod fuzz_upstream;
 mod gate;
 mod http2;

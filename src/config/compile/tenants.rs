@@ -136,7 +136,7 @@ fn tenant<'r>(
             hosts: hosts.iter().map(|at| at.value.0.clone()).collect(),
             upstream: upstream.unwrap_or_else(|| stand_in(&one.name)),
             framing: framing.site(one, compiler),
-            front: front::site(one, &inherited.front, (&entry.name, compiler)),
+            front: front::site(one, hosts, &inherited.front, (&entry.name, compiler)),
         });
         placed.push(Placed { what: Claimant::Site(site.clone()), hosts });
         sites.push(site);
@@ -198,7 +198,7 @@ fn persona(
         injection: injection::compile(one, inherited.around, compiler),
         variables: injection::variables(one, inherited.around, compiler),
         signing: inherited.signing.persona(one, compiler),
-        front: front::persona(one, &inherited.front, (&tenant.name, compiler)),
+        front: front::persona(one, hosts, &inherited.front, (&tenant.name, compiler)),
     }
 }
 

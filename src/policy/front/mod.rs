@@ -4,18 +4,27 @@
 //! Each part decides from borrowed facts and keeps nothing. A persona and a site have one
 //! [`Front`] each; most of them are empty and cost nothing.
 
+pub mod addresses;
 pub mod compression;
+pub mod headers;
+pub mod redirects;
 
 use std::sync::Arc;
 
 use crate::policy::metadata::Direction;
+use addresses::Addresses;
 use compression::Compression;
+use headers::Headers;
+use redirects::Redirects;
 
 /// One persona's or site's.
 #[derive(Debug, Default)]
 pub struct Front {
     /// Of pages of ours, where the launch says nothing.
     pub direction: Option<Direction>,
+    pub addresses: Addresses,
+    pub redirects: Redirects,
+    pub headers: Headers,
     /// Present where answers may be compressed.
     pub compression: Option<Arc<Compression>>,
 }

@@ -83,7 +83,9 @@ fn check(snapshot: &Snapshot, connection: &ConnectionFacts, head: &RequestHead, 
     let visible = |text: &str| text.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
     let forward = match admission.verdict {
         Err(_) | Ok(Action::Answer(_)) => return,
-        Ok(Action::Redirect(location) | Action::SeeOther(location)) => {
+        Ok(
+            Action::Redirect(location) | Action::SeeOther(location) | Action::Moved(_, location),
+        ) => {
             let sound = location.starts_with('/') && !location.starts_with("//")
                 || ["https://a.test/", "https://b.test/"].iter().any(|at| location.starts_with(at))
                 || location.starts_with("https://") && location.contains(".wild.test/");
