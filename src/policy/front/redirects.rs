@@ -103,10 +103,11 @@ impl Redirects {
 
     /// A path from which redirects never end; `own` takes the host off a target that is ours.
     pub fn circle(&self, own: impl Fn(&str) -> Option<String>) -> Option<String> {
-        let exact = self.exact.keys().map(|path| path.to_string());
+        let mut exact: Vec<_> = self.exact.keys().map(|path| path.to_string()).collect();
+        exact.sort_unstable();
         let below = self.below.iter().map(|(path, _)| format!("{path}x"));
         let hops = self.exact.len() + self.below.len() + 1;
-        exact.chain(below).find(|from| {
+        exact.into_iter().chain(below).find(|from| {
             let mut path = from.clone();
             for _ in 0..hops {
                 let Some((redirect, rest)) = self.lookup(&path) else { return false };
