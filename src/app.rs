@@ -137,6 +137,11 @@ impl App {
         self.shared.allowed_connections()
     }
 
+    /// Opens the access log anew, where it is a file: false where it is not.
+    pub fn reopen_log(&self) -> io::Result<bool> {
+        self.shared.log.reopen()
+    }
+
     /// The live snapshot.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.shared.snapshot.load_full()

@@ -74,6 +74,7 @@ fn serve(file: &Path, loaded: Loaded) -> Result<(), Failure> {
     loop {
         match runtime.block_on(signals.next()) {
             Received::Hangup => watcher.trigger(),
+            Received::Reopen => reopen(&app),
             Received::Terminate => break,
             Received::Interrupt => return Ok(()),
         }
@@ -82,6 +83,15 @@ fn serve(file: &Path, loaded: Loaded) -> Result<(), Failure> {
     eprintln!("vestibule: draining");
     app.drain();
     Ok(())
+}
+
+/// After the log was moved away.
+fn reopen(app: &App) {
+    match app.reopen_log() {
+        Ok(true) => eprintln!("vestibule: the access log was opened anew"),
+        Ok(false) => eprintln!("vestibule: the access log is no file: nothing to open anew"),
+        Err(error) => eprintln!("vestibule: the access log cannot be opened anew: {error}"),
+    }
 }
 
 /// Takes all the descriptors that the system grants; the usual soft limit of 1024 is historical.
@@ -94,12 +104,14 @@ fn raise_descriptor_limit() {
 
 struct Signals {
     hangup: tokio::signal::unix::Signal,
+    reopen: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
 
 enum Received {
     Hangup,
+    Reopen,
     Terminate,
     Interrupt,
 }
@@ -108,6 +120,7 @@ impl Signals {
     fn listen() -> std::io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
+            reopen: signal(SignalKind::user_defined1())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
@@ -116,6 +129,7 @@ impl Signals {
     async fn next(&mut self) -> Received {
         tokio::select! {
             _ = self.hangup.recv() => Received::Hangup,
+            _ = self.reopen.recv() => Received::Reopen,
             _ = self.terminate.recv() => Received::Terminate,
             _ = self.interrupt.recv() => Received::Interrupt,
         }
