@@ -21,6 +21,8 @@ use crate::net::listener;
 use crate::pipeline::Scheme;
 use crate::policy::session::UnixSeconds;
 use crate::telemetry::access_log::{self, LogWriter};
+use crate::upstream::registry::UpstreamStatus;
+use crate::upstream::watch::{self, Resolve, Watch};
 
 /// How often a drain looks whether everything has ended.
 const DRAIN_TICK: Duration = Duration::from_millis(20);
@@ -33,6 +35,8 @@ pub struct App {
     https: Vec<SocketAddr>,
     http: Vec<SocketAddr>,
     internal: Option<InternalServer>,
+    /// Checks the upstreams' servers.
+    _watch: Watch,
     /// Writes what is queued when it is dropped, after the workers.
     _log: LogWriter,
 }
@@ -54,6 +58,8 @@ impl std::error::Error for StartError {}
 pub struct Options {
     /// Where access log lines go instead of what the snapshot says; for tests and the demo.
     pub access_log: Option<PathBuf>,
+    /// Where the addresses of upstreams' names come from instead of the system; for tests.
+    pub resolve: Option<Resolve>,
 }
 
 impl App {
@@ -77,7 +83,18 @@ impl App {
         let listen = snapshot.load().internal.listen;
         let shared = Arc::new(Shared::new(snapshot, tls, log));
         let internal = listen.map(|listen| internal(&shared, listen)).transpose()?;
-        let mut app = App { shared, workers: Vec::new(), https, http, internal, _log: log_writer };
+        let resolve = options.resolve.unwrap_or(watch::system);
+        let watch = Watch::start(Arc::clone(&shared.upstreams), resolve)
+            .map_err(|error| StartError(format!("cannot watch the upstreams: {error}")))?;
+        let mut app = App {
+            shared,
+            workers: Vec::new(),
+            https,
+            http,
+            internal,
+            _watch: watch,
+            _log: log_writer,
+        };
         for (index, listeners) in sockets.into_iter().enumerate() {
             app.start_worker(index, listeners)?;
         }
@@ -140,6 +157,11 @@ impl App {
     /// Opens the access log anew, where it is a file: false where it is not.
     pub fn reopen_log(&self) -> io::Result<bool> {
         self.shared.log.reopen()
+    }
+
+    /// The live upstreams, and how their servers are.
+    pub fn upstreams(&self) -> Vec<UpstreamStatus> {
+        self.shared.upstreams.status(Instant::now())
     }
 
     /// The live snapshot.

@@ -195,18 +195,33 @@ impl Request {
     /// By GET, as after a 303; a 308 keeps the method, and the question's body.
     fn following(mut self, location: Location) -> Self {
         self.head.target = location.target;
-        if location.by_get {
+        if location.way != Way::Resent {
             self.head.method = Method::GET;
             self.body = None;
         }
         self.prepare();
+        if location.way == Way::Framed {
+            self.set("Sec-Fetch-Dest", "iframe");
+            self.set("Sec-Fetch-Site", "same-origin");
+        }
         self
     }
 }
 
 struct Location {
     target: String,
-    by_get: bool,
+    way: Way,
+}
+
+/// How a browser goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// As it came: 308.
+    Resent,
+    /// By GET: 303.
+    Got,
+    /// In a frame of the page that it has got.
+    Framed,
 }
 
 struct Next {
@@ -314,12 +329,18 @@ impl<'a> World<'a> {
                 line(out, "answer", &format!("{status} {code}: {}", rejection.reason));
                 None
             }
-            Ok(Action::Redirect(target)) => self.redirected(out, 308, target),
-            Ok(Action::Moved(status, target)) => self.redirected(out, status.as_u16(), target),
-            Ok(Action::SeeOther(target)) => self.redirected(out, 303, target),
+            Ok(Action::Redirect(target)) => self.redirected(out, (308, Way::Resent), target),
+            Ok(Action::Moved(status, target)) => {
+                let way = if matches!(status.as_u16(), 307 | 308) { Way::Resent } else { Way::Got };
+                self.redirected(out, (status.as_u16(), way), target)
+            }
+            Ok(Action::SeeOther(target)) => self.redirected(out, (303, Way::Got), target),
             Ok(Action::Answer(answer)) => {
                 line(out, "answer", &described(&answer));
-                None
+                match answer {
+                    Answer::Shell { chat, .. } => Some(Location { target: chat, way: Way::Framed }),
+                    _ => None,
+                }
             }
             Ok(Action::Forward(forward)) => {
                 if let (Some(address), Some(owner)) = (&address, &owner) {
@@ -331,10 +352,15 @@ impl<'a> World<'a> {
         Some(Next { location, cookie })
     }
 
-    fn redirected(&self, out: &mut String, status: u16, target: String) -> Option<Location> {
+    fn redirected(
+        &self,
+        out: &mut String,
+        (status, way): (u16, Way),
+        target: String,
+    ) -> Option<Location> {
         line(out, "answer", &format!("{status} to {}", prefix::printable(&target)));
         // To another scheme or host: another question.
-        target.starts_with('/').then_some(Location { target, by_get: status == 303 })
+        target.starts_with('/').then_some(Location { target, way })
     }
 
     fn forwarded(
@@ -414,6 +440,11 @@ fn described(answer: &Answer) -> String {
         Answer::HostConfig(_) => "200, Streamlit's host-config, from the embed origins".to_owned(),
         Answer::Preflight => "204, what a script of another origin may send".to_owned(),
         Answer::Bridge => "200, the bridge's script".to_owned(),
+        Answer::ShellScript => "200, the script of the page around the chat".to_owned(),
+        Answer::Shell { chat, .. } => {
+            let path = chat.split('?').next().unwrap_or_default();
+            format!("200, the page around the chat; the chat is at {}", prefix::printable(path))
+        }
         Answer::Configured(Configured::Already) => "200, the session says that already".to_owned(),
         Answer::Configured(Configured::Anew { .. }) => "200, a new session began".to_owned(),
         Answer::Waiting(_) => "200, a page that waits for the host page's word".to_owned(),

@@ -10,8 +10,8 @@
 //!    host and path or refuses, [`route`] finds tenant, persona and device, [`apps`] knows what a
 //!    path means to the app behind it, and [`policy`] decides who may pass and as whom: limits,
 //!    metadata, session, origin. The answer is data: forward this there, redirect, answer, refuse.
-//! 3. [`upstream::forward`] picks a server and a pooled connection, and [`upstream::exchange`]
-//!    moves request and response both ways at once. A WebSocket leaves it for a tunnel
+//! 3. [`upstream::forward`] picks a server that is well ([`upstream::group`]) and a pooled
+//!    connection, and [`upstream::exchange`] moves request and response both ways at once. A WebSocket leaves it for a tunnel
 //!    ([`edge::tunnel`]), a small future of its own, which ends with its session.
 //! 4. [`edge::headers`] dresses what comes back: framing policies ([`policy::csp`]), cookies, and
 //!    the bridge's script element ([`embed`]), and compresses it ([`compress`]); [`telemetry`] writes one line about it.
@@ -22,16 +22,15 @@
 //! [`internal`] tells the apps that, and the keys of assertions, [`app`] starts and stops the whole, [`cli`] is what people type, [`explain`]
 //! shows a decision without a request, [`demo`] shows it all on loopback.
 //!
-//! Not wired yet: tokens (`jwt`), the session API, shells with templates, and what Rasa and
-//! Socket.IO need beyond a proxy.
+//! Not wired yet: tokens (`jwt`), the session API, and what Rasa and Socket.IO need beyond a proxy.
 //!
 //! # Threads
 //!
 //! Each worker is one thread with one current-thread runtime, its own `SO_REUSEPORT` listeners and
 //! its own upstream connections and kept assertions. Workers share the snapshot, the connection
 //! count, the order to stop, and [`state`], whose locks are a tenant's own and held for one
-//! look-up. Reloading, writing the access log and the internal listener have a thread each; a
-//! worker waits for none of them.
+//! look-up. Reloading, writing the access log, watching the upstreams' servers ([`upstream::watch`])
+//! and the internal listener have a thread each; a worker waits for none of them.
 //!
 //! # Memory
 //!

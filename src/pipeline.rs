@@ -10,6 +10,7 @@
 //! | what any request must be; which site or persona it is for | here, [`checks`] |
 //! | a persona's request: what it is to the app, address limit, session, origin | [`visit`] |
 //! | a launch: metadata, whose session, by cookie or path, tenant's limits | [`launch`] |
+//! | the page around a chat | [`shell`] |
 //! | what we answer ourselves below `/.vestibule/` | [`ours`] |
 
 mod checks;
@@ -17,11 +18,12 @@ mod facts;
 mod launch;
 mod ours;
 mod outcome;
+mod shell;
 mod visit;
 
 use std::sync::Arc;
 
-use crate::config::snapshot::{HttpMode, Snapshot};
+use crate::config::snapshot::{AppKind, HttpMode, Snapshot};
 use crate::gate::target::{self, Address};
 use crate::http1::head::RequestHead;
 use crate::policy::limits::{self, AddressPassed, Charge, Client, Moment, Rules};
@@ -75,15 +77,18 @@ pub fn wanted_body(
     }
     let place = asking.place()?;
     // A site's requests are its own affair, whatever their paths.
-    let (Target::Persona(persona) | Target::Device(persona, _)) = place.found.target else {
-        return None;
-    };
+    let persona = place.found.target.persona()?;
     // Whoever may not come is not listened to either.
     persona.front.addresses.check(connection.client_of(&head.fields)).ok()?;
     if ours::is_config(place.below(&address)) {
         return Some(ours::MAX_CONFIG);
     }
-    let launches = launch::is_form_launch(persona.app, head, place.below(&address));
+    let app = match place.found.target {
+        // The page around it is a page, whatever the app.
+        Target::Shell(..) => AppKind::Generic,
+        _ => persona.app,
+    };
+    let launches = launch::is_form_launch(app, head, place.below(&address));
     launches.then_some(snapshot.server.limits.form_bytes)
 }
 
@@ -117,9 +122,7 @@ pub fn permit(
     let Ok(address) = target::address(head) else { return Ok(None) };
     let asking = Asking { snapshot, connection, head, address: &address };
     let Some(place) = asking.place() else { return Ok(None) };
-    let (Target::Persona(persona) | Target::Device(persona, _)) = place.found.target else {
-        return Ok(None);
-    };
+    let Some(persona) = place.found.target.persona() else { return Ok(None) };
     if ours::is_config(place.below(&address)) {
         return Ok(None);
     }
@@ -203,6 +206,7 @@ fn decide(
     let owner = owner.insert(match place.found.target {
         Target::Persona(persona) => Owner::Persona(Arc::clone(persona)),
         Target::Device(persona, index) => Owner::Device(Arc::clone(persona), *index),
+        Target::Shell(persona, index) => Owner::Shell(Arc::clone(persona), *index),
         Target::Site(site) => Owner::Site(Arc::clone(site)),
     });
     ambient.note("route", || owner.describe());
@@ -249,6 +253,7 @@ fn decide(
         path,
         below: place.below(address),
         prefixed: place.prefixed,
+        is_shared: place.found.is_shared,
         websocket,
         headers: &Headers::read(&head.fields),
         ambient,

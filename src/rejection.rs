@@ -87,6 +87,8 @@ codes! {
     SessionMissing 401 "session_missing" "This needs a session: open the chat from its page.";
     SessionInvalid 401 "session_invalid" "The session is not valid: open the chat from its page.";
     SessionExpired 401 "session_expired" "The session has ended: open the chat from its page.";
+    TokenMissing 401 "token_missing" "This opens only with its token.";
+    TokenInvalid 401 "token_invalid" "The token is not valid.";
     AssertionInvalid 401 "assertion_invalid" "This needs a valid assertion as its Bearer token.";
     SignatureReplayed 403 "signature_replayed" "This link was used already: open the chat from its page.";
     ModeMismatch 403 "mode_mismatch" "This chat is for another kind of user.";
@@ -113,7 +115,9 @@ codes! {
     UpstreamUnreachable 502 "upstream_unreachable" "The application cannot be reached.";
     UpstreamInvalid 502 "upstream_invalid" "The application gave an invalid answer.";
     UpstreamClosed 502 "upstream_closed" "The application closed the connection without an answer.";
+    PrefetchRefused 503 "prefetch_refused" "A chat does not open in advance.";
     UpstreamUnavailable 503 "upstream_unavailable" "The application is not available.";
+    UpstreamOverloaded 503 "upstream_overloaded" "The application has enough to do: try again soon.";
     CapacityExhausted 503 "capacity_exhausted" "The server cannot start another session now.";
     ReplayMemoryFull 503 "replay_memory_full" "No further signed launch can be taken now.";
     UpstreamTimeout 504 "upstream_timeout" "The application did not answer in time.";

@@ -19,6 +19,8 @@ pub struct RouteTable {
 
 #[derive(Debug, Default)]
 struct HostRoutes {
+    /// Personas of several tenants may answer here.
+    is_shared: bool,
     /// The largest number of segments of any key in `paths`.
     depth: usize,
     /// Key: path without its trailing slash; the root is empty.
@@ -31,7 +33,20 @@ pub enum Target {
     Persona(Arc<Persona>),
     /// A persona's device: an index into `Persona::devices`.
     Device(Arc<Persona>, usize),
+    /// A page around a persona's chat: an index into `Persona::shells`.
+    Shell(Arc<Persona>, usize),
     Site(Arc<Site>),
+}
+
+impl Target {
+    pub fn persona(&self) -> Option<&Arc<Persona>> {
+        match self {
+            Target::Persona(persona) | Target::Device(persona, _) | Target::Shell(persona, _) => {
+                Some(persona)
+            }
+            Target::Site(_) => None,
+        }
+    }
 }
 
 /// A successful look-up.
@@ -40,6 +55,8 @@ pub struct Match<'t> {
     pub target: &'t Target,
     /// How many bytes of the path the route took; the rest is empty or starts with `/`.
     pub prefix_len: usize,
+    /// The host is not one tenant's alone.
+    pub is_shared: bool,
 }
 
 impl Match<'_> {
@@ -74,6 +91,17 @@ impl RouteTable {
         Ok(())
     }
 
+    /// Personas of several tenants may answer at `host`, where anybody does.
+    pub fn share(&mut self, host: &str) {
+        let routes = match host.strip_prefix("*.") {
+            Some(parent) => self.wildcard.get_mut(parent),
+            None => self.exact.get_mut(host),
+        };
+        if let Some(routes) = routes {
+            routes.is_shared = true;
+        }
+    }
+
     /// True where any target has this host.
     pub fn knows_host(&self, host: &str) -> bool {
         self.host(host).is_some()
@@ -85,7 +113,8 @@ impl RouteTable {
         let mut prefix = cut_to_depth(path, routes.depth);
         loop {
             if let Some(target) = routes.paths.get(prefix) {
-                return Some(Match { target, prefix_len: prefix.len() });
+                let is_shared = routes.is_shared;
+                return Some(Match { target, prefix_len: prefix.len(), is_shared });
             }
             let slash = prefix.rfind('/')?;
             prefix = &prefix[..slash];
@@ -141,6 +170,7 @@ mod tests {
             name: "app".into(),
             servers: Vec::new(),
             connect_timeout: Duration::from_secs(1),
+            policy: Default::default(),
             response_timeout: Duration::from_secs(1),
         };
         let device = |slug: &&str| Device { slug: (*slug).into(), name: (*slug).into() };
@@ -176,6 +206,7 @@ mod tests {
             app: AppKind::Generic,
             mode: Mode::Public,
             devices: devices.iter().map(device).collect(),
+            shells: Default::default(),
         })
     }
 

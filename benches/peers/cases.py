@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import http.client
 import re
 import socket
@@ -11,13 +12,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote_plus, urlencode
 
-from peers import CUSTOMER_HOST, HOST
+from peers import CUSTOMER_HOST, EMBEDDER, HOST, SIGNING_SECRET
 from processes import BenchError, Generator, Process, busy_ns, start, tail
 
 SUITE = "TLS_AES_128_GCM_SHA256"
 GROUP = "X25519"
-SIZES = {"/": 1024, "/1k": 1024, "/64k": 64 * 1024, "/10m": 10 * 1024 * 1024}
+SIZES = {"/": 1024, "/signed/": 1024, "/1k": 1024, "/64k": 64 * 1024, "/10m": 10 * 1024 * 1024}
 EVENT_INTERVAL_US = 10_000
 # After the last connection has opened, before memory is read: allocators give back with delay.
 SETTLE_SECONDS = 1.0
@@ -71,6 +73,15 @@ class Case:
     peers: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Visit:
+    """How a customer asks."""
+
+    headers: list[str]
+    # Where, if that changes from one measurement to the next.
+    target: str | None = None
+
+
 class Window:
     """CPU time of a proxy between two moments, and of everything else on its core."""
 
@@ -93,7 +104,7 @@ class Window:
 # --- h2load ------------------------------------------------------------------------------------
 
 # What one calibrating run sends, so that its rate is a rate and not a start-up cost.
-CALIBRATION = {"/": 2000, "/1k": 2000, "/64k": 500, "/10m": 12}
+CALIBRATION = {"/": 2000, "/signed/": 2000, "/1k": 2000, "/64k": 500, "/10m": 12}
 rates: dict[tuple[str, ...], float] = {}
 
 
@@ -102,20 +113,21 @@ def h2load(
     protocol: str,
     clients: int,
     streams: int,
-    visitor: Callable[[Bench, Running], list[str]] | None = None,
+    visitor: Callable[[Bench, Running], Visit] | None = None,
 ) -> Callable[[Bench, Running], Sample]:
-    """Requests by h2load: `protocol` is plain, h1 or h2; `visitor` gives a customer's headers."""
+    """Requests by h2load: `protocol` is plain, h1 or h2; `visitor` says how a customer asks."""
     host = CUSTOMER_HOST if visitor else HOST
     bare = path.partition("?")[0]
 
-    def send(bench: Bench, running: Running, requests: int, headers: list[str]) -> float:
+    def send(bench: Bench, running: Running, requests: int, asked: Visit) -> float:
         port = running.http if protocol == "plain" else running.https
         scheme = "http" if protocol == "plain" else "https"
         command = [str(bench.h2load), "-t", "1", "-c", str(clients), "-m", str(streams)]
         command += ["-n", str(requests), f"--tls13-ciphers={SUITE}", f"--groups={GROUP}"]
         command += [] if protocol == "h2" else ["--h1"]
-        command += [f"--header={header}" for header in headers]
-        command += [f"--connect-to=127.0.0.1:{port}", f"{scheme}://{host}:{port}{path}"]
+        command += [f"--header={header}" for header in asked.headers]
+        target = asked.target or path
+        command += [f"--connect-to=127.0.0.1:{port}", f"{scheme}://{host}:{port}{target}"]
         log = bench.directory / "h2load.log"
         log.unlink(missing_ok=True)
         process = start("h2load", command, bench.client_core, bench.directory)
@@ -128,13 +140,13 @@ def h2load(
         return check_h2load(log.read_text(), running.name, bare, protocol, requests)
 
     def measure(bench: Bench, running: Running) -> Sample:
-        headers = visitor(bench, running) if visitor else []
+        asked = visitor(bench, running) if visitor else Visit([])
         key = (running.name, path, protocol)
         if key not in rates:
-            rates[key] = send(bench, running, max(CALIBRATION[bare], clients), headers)
+            rates[key] = send(bench, running, max(CALIBRATION[bare], clients), asked)
         requests = max(clients, round(rates[key] * bench.seconds))
         window = Window(bench, running.process)
-        rates[key] = send(bench, running, requests, headers)
+        rates[key] = send(bench, running, requests, asked)
         return window.close(requests)
 
     return measure
@@ -170,14 +182,69 @@ WITHIN = ("Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest
 FRAMED = ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe")
 
 
-def visit(*fetch: str) -> Callable[[Bench, Running], list[str]]:
-    """Launches, checks that this peer knows its customer, and gives the headers of later requests."""
+def visit(*fetch: str) -> Callable[[Bench, Running], Visit]:
+    """Launches, checks that this peer knows its customer, and says how later requests ask."""
 
-    def launch(bench: Bench, running: Running) -> list[str]:
+    def launch(bench: Bench, running: Running) -> Visit:
         cookie = known_customer(bench, running)
-        return [f"Cookie: theme=dark; {cookie}; sid=1", *fetch]
+        return Visit([f"Cookie: theme=dark; {cookie}; sid=1", *fetch])
 
     return launch
+
+
+SIGNED = (
+    ("user_name", "Jörg Müller"),
+    ("locale", "de"),
+    ("page", "https://www.known.example/pricing?plan=pro"),
+    ("mode", "customer"),
+    ("user_id", "12345"),
+)
+
+
+def signed(**changes: str) -> str:
+    """A launch as the tenant's server signs it, now."""
+    values = dict(SIGNED) | {"timestamp": str(time.time_ns() // 1_000_000)} | changes
+    # Names of one case and ASCII: sorted as URLSearchParams sorts them.
+    canonical = urlencode(sorted(values.items()), quote_via=quote_plus, safe="*")
+    canonical = canonical.replace("~", "%7E")
+    signature = hmac.new(SIGNING_SECRET.encode(), canonical.encode(), "sha256").hexdigest()
+    return f"/signed/?{canonical}&signature={signature}"
+
+
+def signed_visit(bench: Bench, running: Running) -> Visit:
+    """A signed launch, repeated by whoever holds its session, once every rule was seen at work."""
+    tab = [*FRAMED[:2], "Sec-Fetch-Dest: document"]
+    target = signed()
+    answer = full(bench, running, target, tab)
+    cookies = answer.headers.get_all("Set-Cookie") or []
+    policy = answer.headers.get_all("Content-Security-Policy") or []
+    if answer.status != 200 or len(cookies) != 1:
+        raise BenchError(f"{running.name}: a signed launch is answered {answer.status}, {cookies}")
+    directives = sorted(part.strip() for one in policy for part in one.split(";"))
+    wanted = [
+        "default-src 'self'",
+        f"frame-ancestors 'self' {EMBEDDER}",
+        "img-src * data:",
+        "script-src 'self'",
+    ]
+    if len(policy) != 1 or directives != wanted or answer.headers.get("X-Frame-Options"):
+        raise BenchError(f"{running.name}: the page's policies are {policy}, not {wanted}")
+    cookie = cookies[0].partition(";")[0]
+    old = str(time.time_ns() // 1_000_000 - 6 * 60 * 1000)
+    for wrong, expected in (
+        (target[:-1] + ("0" if target[-1] != "0" else "1"), 401),
+        (target.replace("12345", "12346"), 401),
+        (target.replace("locale=de", "locale=en"), 401),
+        (f"{target}&timestamp={old}", 401),
+        (signed(timestamp=old), 401),
+        ("/signed/?user_id=12345", 401),
+        (signed(user_id="x"), 400),
+        (signed(mode="employee"), 403),
+    ):
+        status = full(bench, running, wrong, tab).status
+        if status != expected:
+            raise BenchError(f"{running.name}: {wrong} is answered {status}, not {expected}")
+    return Visit([f"Cookie: theme=dark; {cookie}; sid=1", *FRAMED], target)
 
 
 def known_customer(bench: Bench, running: Running) -> str:
@@ -236,6 +303,20 @@ def ask(
     bench: Bench, running: Running, path: str, headers: list[str]
 ) -> tuple[int, list[str], str]:
     """Status, Set-Cookie fields and body of one request to CUSTOMER_HOST."""
+    response = full(bench, running, path, headers)
+    cookies = response.headers.get_all("Set-Cookie") or []
+    return response.status, cookies, response.text
+
+
+@dataclass(frozen=True)
+class Response:
+    status: int
+    headers: http.client.HTTPMessage
+    text: str
+
+
+def full(bench: Bench, running: Running, path: str, headers: list[str]) -> Response:
+    """The whole answer to one request to CUSTOMER_HOST."""
     context = ssl.create_default_context(cafile=str(bench.ca))
     lines = [f"GET {path} HTTP/1.1", f"Host: {CUSTOMER_HOST}:{running.https}", *headers]
     with (
@@ -246,8 +327,8 @@ def ask(
         try:
             response = http.client.HTTPResponse(wire)
             response.begin()
-            cookies = response.headers.get_all("Set-Cookie") or []
-            return response.status, cookies, response.read().decode(errors="replace")
+            text = response.read().decode(errors="replace")
+            return Response(response.status, response.headers, text)
         except http.client.HTTPException as error:
             raise BenchError(f"{running.name}: {path} has no answer: {error!r}") from None
 
@@ -437,6 +518,15 @@ CASES = {
             "query, session and limits checked",
             f"{MICROSECONDS} per request",
             h2load(QUERY, "h1", 32, 1, visit(*FRAMED)),
+            peers=KNOWING,
+        ),
+        Case(
+            "signed",
+            "A signed launch",
+            "signature, query, session, limits, and the page's policy",
+            f"{MICROSECONDS} per request",
+            h2load("/signed/", "h1", 32, 1, signed_visit),
+            goal=0.25,
             peers=KNOWING,
         ),
     )

@@ -24,6 +24,11 @@ HERE = Path(__file__).resolve().parent
 HOST = "chat.localhost"
 # Its users are known, in the cases that are about that.
 CUSTOMER_HOST = "customer.localhost"
+# Everybody knows this secret: it signs for one run on loopback.
+SIGNING_SECRET = "everybody knows this secret, it signs nothing else"
+SIGNING_VARIABLE = "VESTIBULE_BENCH_SIGNING"
+# The origin that may embed the chat.
+EMBEDDER = "https://www.known.example"
 NJS = Path("/usr/lib/nginx/modules/ngx_http_js_module.so")
 # Kept connections to the backend. No case has more requests under way at a time.
 KEPT = 64
@@ -109,13 +114,14 @@ mode = "public"
 user_id = "none"
 {VESTIBULE_IDENTITY if site.identity else ""}
 """)
-    return Launch([program, "run", "-c", config])
+    return Launch([program, "run", "-c", config], {SIGNING_VARIABLE: SIGNING_SECRET})
 
 
 # The limits are checked, and so high that no run meets them. `bridge` would put a script into pages.
 VESTIBULE_IDENTITY = f"""
 [tenants.known]
 name = "Known"
+embed_origins = ["{EMBEDDER}"]
 limits = {{ ip = "1000000/s", tenant = "1000000/s", launcher = "1000000/s" }}
 
 [tenants.known.personas.customer]
@@ -126,6 +132,17 @@ mode = "customer"
 user_id = "required"
 trust_asserted = true
 bridge = false
+
+[tenants.known.personas.signed]
+hosts = ["{CUSTOMER_HOST}"]
+path = "/signed"
+strip_prefix = false
+upstream = "backend"
+app = "generic"
+mode = "customer"
+user_id = "required"
+signed = true
+signing = {{ secrets = ["env:{SIGNING_VARIABLE}"], max_age = "5m", replay = "bind" }}
 """
 
 
@@ -238,6 +255,9 @@ def nginx_identity(site: Site) -> tuple[str, str]:
 js_import identity from {HERE}/identity.js;
     js_set $request_refused identity.request;
     js_set $launch_refused identity.launch;
+    js_set $signed_refused identity.signed;
+    js_set $dressed_csp identity.csp;
+    js_var $canonical;
     js_var $user_id;
     js_var $session;
     js_var $app_cookie;
@@ -280,6 +300,30 @@ js_import identity from {HERE}/identity.js;
             limit_req zone=tenant burst=100000 nodelay;
             add_header Set-Cookie $new_cookie always;
             proxy_pass http://backend;
+        }}
+        location = /signed/ {{
+            if ($signed_refused = 400) {{ return 400; }}
+            if ($signed_refused = 401) {{ return 401; }}
+            if ($signed_refused = 403) {{ return 403; }}
+            limit_req zone=address burst=100000 nodelay;
+            limit_req zone=tenant burst=100000 nodelay;
+            {NGINX_FORWARDING}
+            proxy_set_header Cookie $app_cookie;
+            proxy_set_header X-Vestibule-Tenant known;
+            proxy_set_header X-Vestibule-Persona signed;
+            proxy_set_header X-Vestibule-Device "";
+            proxy_set_header X-Vestibule-Mode customer;
+            proxy_set_header X-Vestibule-User-Id $user_id;
+            proxy_set_header X-Vestibule-Assurance signed;
+            proxy_set_header X-Vestibule-Session $session;
+            proxy_set_header X-Vestibule-Identity-State "";
+            proxy_set_header X-Vestibule-Assertion "";
+            proxy_hide_header Content-Security-Policy;
+            proxy_hide_header X-Frame-Options;
+            add_header Content-Security-Policy $dressed_csp always;
+            add_header Set-Cookie $new_cookie always;
+            # What was verified is what the app reads.
+            proxy_pass http://backend/signed/?$canonical;
         }}
     }}""",
     )

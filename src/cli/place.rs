@@ -107,7 +107,9 @@ impl<'u> Url<'u> {
         let path = path::canonical(self.path)
             .map_err(|_| wrong("has a path that can be read in more than one way"))?;
         match snapshot.routes.find(&host.name, &path).map(|found| found.target) {
-            Some(Target::Persona(persona) | Target::Device(persona, _)) => Ok(persona),
+            Some(
+                Target::Persona(persona) | Target::Device(persona, _) | Target::Shell(persona, _),
+            ) => Ok(persona),
             Some(Target::Site(site)) => {
                 Err(wrong(&format!("leads to the site {}/{}", site.tenant, site.name)))
             }

@@ -155,6 +155,22 @@ impl Text for RoutePath {
     }
 }
 
+/// One segment of a canonical path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathSegment(pub Box<str>);
+
+impl Text for PathSegment {
+    const KIND: Kind = text("a path segment", "prj_42");
+
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        let remedy = "write letters, digits, `-`, `.`, `_` and `~` only";
+        if text.is_empty() || text.contains('/') {
+            return Err(Wrong::new(format!("{text:?} is not one path segment"), remedy));
+        }
+        RoutePath::parse(&["/", text].concat()).map(|path| Self(path.0[1..].into()))
+    }
+}
+
 /// The path of a request to an upstream: as written, query allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestTarget(pub Box<str>);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use toml::de::DeValue;
 
-use super::addresses::{Host, Origin, RequestTarget, RoutePath};
+use super::addresses::{Host, Origin, PathSegment, RequestTarget, RoutePath};
 use super::endpoints::{HttpUrl, RedisUrl, ServerUrl, TlsName};
 use super::reader::{Map, Named, Read, Reading, Section, Table, section};
 use super::scalars::{Count, Fraction};
@@ -182,7 +182,21 @@ section! {
         /// How a server is chosen.
         balance: Balance, "round-robin", Enforced;
         /// How a server is found to be well.
-        health: Table<Health>, "none", NotYet;
+        health: Table<Health>, "none", Enforced;
+        /// Which failures of requests take a server out for a while.
+        ejection: Table<Ejection>, "after 5 failures", Enforced;
+        /// How often another server is tried where nothing was sent.
+        retries: Table<Retries>, "3 others", Enforced;
+        /// Requests under way and open streams, all servers together.
+        max_connections: Count<1, 10_000_000>, "no limit", Enforced;
+        /// Requests that wait for a connection.
+        max_pending: Count<1, 10_000_000>, "no limit", Enforced;
+        /// How long a server that comes back gets less than its share.
+        slow_start: Duration, "0s", Enforced;
+        /// With a smaller percentage of servers usable, all are used.
+        panic_threshold: Count<0, 100>, "0: only where none is", Enforced;
+        /// How often names of servers are resolved.
+        resolve_interval: Timeout, "10s", Enforced;
         /// To an open connection, TLS included.
         connect_timeout: Timeout, "2s", Enforced;
         /// To the first byte of a response; never applies to an open stream.
@@ -197,6 +211,10 @@ section! {
     UpstreamTls {
         /// PEM file with the authorities that may have signed the server's certificate.
         ca: FilePath, "the system's authorities", Enforced;
+        /// PEM file with the certificate that we show, its intermediates after it.
+        cert: FilePath, "none", Enforced;
+        /// PEM file with its private key.
+        key: FilePath, "none", Enforced;
         /// The name in the server's certificate.
         server_name: TlsName, "the host of the server", Enforced;
     }
@@ -205,10 +223,42 @@ section! {
 section! {
     /// How a server is found to be well.
     Health {
-        /// What is asked for.
-        path: RequestTarget, REQUIRED, NotYet;
+        /// What is asked for, and answered with 2xx.
+        path: RequestTarget, "an open connection is enough", Enforced;
         /// How often.
-        interval: Timeout, "5s", NotYet;
+        interval: Timeout, "5s", Enforced;
+        /// For one check.
+        timeout: Timeout, "2s", Enforced;
+        /// Good checks in a row that bring a server back.
+        healthy_threshold: Count<1, 1000>, "2", Enforced;
+        /// Bad checks in a row that take a server out.
+        unhealthy_threshold: Count<1, 1000>, "3", Enforced;
+    }
+}
+
+section! {
+    /// Which failures of requests take a server out for a while.
+    Ejection {
+        /// In a row; 0: none do.
+        consecutive_failures: Count<0, 1000>, "5", Enforced;
+        /// For how long, the first time.
+        base_time: Timeout, "10s", Enforced;
+        /// The longest time.
+        max_time: Timeout, "5m", Enforced;
+        /// The percentage of servers that may be out because of this.
+        max_percent: Count<0, 100>, "50", Enforced;
+    }
+}
+
+section! {
+    /// How often another server is tried where nothing was sent.
+    Retries {
+        /// Others that one request may try.
+        max: Count<0, 100>, "3", Enforced;
+        /// Requests that may be trying, as a percentage of those under way.
+        budget_percent: Count<0, 100>, "20", Enforced;
+        /// So many may always.
+        min_concurrency: Count<0, 100_000>, "10", Enforced;
     }
 }
 
@@ -267,8 +317,10 @@ section! {
         hosts: List<Host>, REQUIRED, Enforced;
         /// Below which path of its hosts.
         path: RoutePath, "/", Enforced;
-        /// The shell, for devices with a template.
-        embed: RoutePath, "none", NotYet;
+        /// The page around the chat; its devices' below it.
+        embed: RoutePath, "none", Enforced;
+        /// What that page is.
+        template: FilePath, "a plain page", Enforced;
         /// The name of an upstream.
         upstream: Name, REQUIRED, Enforced;
         /// What kind of app the upstream is.
@@ -322,7 +374,7 @@ section! {
         /// A third path segment each.
         devices: Named<Device>, "none", Enforced;
         /// A page for trying it out.
-        preview: Table<Preview>, "none", NotYet;
+        preview: Table<Preview>, "none", Enforced;
         /// Launches bring a token.
         jwt: Table<Jwt>, "none", NotYet;
         /// How identity is asserted to the app.
@@ -440,7 +492,7 @@ section! {
         /// What people call it.
         name: Line, "the segment", Enforced;
         /// The page around its chat.
-        template: FilePath, "none", NotYet;
+        template: FilePath, "the persona's", Enforced;
     }
 }
 
@@ -448,9 +500,11 @@ section! {
     /// A page for trying a persona out.
     Preview {
         /// Below `/embed/`.
-        id: Name, REQUIRED, NotYet;
+        id: PathSegment, REQUIRED, Enforced;
         /// That opens it.
-        token: SecretRef, REQUIRED, NotYet;
+        token: SecretRef, REQUIRED, Enforced;
+        /// The page around the chat.
+        template: FilePath, "the persona's, or its devices'", Enforced;
     }
 }
 

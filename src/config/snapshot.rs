@@ -15,7 +15,7 @@ use ipnet::IpNet;
 
 pub use super::values::TlsVersion;
 use crate::apps::streamlit::HostConfig;
-use crate::embed::Bridge;
+use crate::embed::{Bridge, template};
 use crate::policy::assertion::{AssertionKey, AssertionPolicy};
 use crate::policy::csp::CompiledCsp;
 use crate::policy::front::Front;
@@ -23,12 +23,14 @@ use crate::policy::injection::InjectionPolicy;
 use crate::policy::limits::Rules;
 use crate::policy::metadata::MetadataPolicy;
 use crate::policy::origin::OriginRules;
+use crate::policy::secret::Secret;
 use crate::policy::session::UnixSeconds;
 use crate::policy::session::keys::PersonaKeys;
 use crate::policy::signature::SigningPolicy;
 use crate::policy::variables::VariablesPolicy;
 use crate::route::RouteTable;
 use crate::tls::store::CertStore;
+use crate::upstream::policy::Policy;
 
 /// Everything that a worker needs to know to serve one request.
 #[derive(Debug)]
@@ -172,6 +174,8 @@ pub struct Persona {
     pub app: AppKind,
     pub mode: Mode,
     pub devices: Vec<Device>,
+    /// The pages around its chat.
+    pub shells: Shells,
     /// Who may frame its documents.
     pub framing: CompiledCsp,
     /// Written into its documents, where `bridge` says so.
@@ -206,6 +210,36 @@ pub struct Device {
     /// The path segment.
     pub slug: Arc<str>,
     pub name: Arc<str>,
+}
+
+/// The pages around a persona's chat.
+#[derive(Debug)]
+pub struct Shells {
+    pub pages: Vec<Shell>,
+    /// Who may frame them, and what they frame.
+    pub framing: CompiledCsp,
+}
+
+impl Default for Shells {
+    fn default() -> Self {
+        Self { pages: Vec::new(), framing: CompiledCsp::none() }
+    }
+}
+
+/// A page around the chat.
+#[derive(Debug)]
+pub struct Shell {
+    /// A canonical path without its trailing slash.
+    pub path: Box<str>,
+    /// An index into the persona's `devices`.
+    pub device: Option<usize>,
+    /// Opens it, where it is a preview.
+    pub token: Option<Secret>,
+    pub page: template::Shell,
+    /// The path of the chat in it, with its trailing slash.
+    pub chat: Box<str>,
+    /// For which hosts it is: those of one tenant, or those that are shared.
+    pub isolation: template::Isolation,
 }
 
 /// A tenant's own host page, served through Vestibule.
@@ -246,6 +280,8 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// To the first byte of the response.
     pub response_timeout: Duration,
+    /// How its servers are chosen, checked and spared.
+    pub policy: Policy,
 }
 
 /// One server of an upstream, and how it is reached.
@@ -266,7 +302,7 @@ pub struct ServerId(pub u32);
 pub enum ServerAddress {
     /// An IP address and port, known when the configuration was read.
     Ip(SocketAddr),
-    /// A DNS name, resolved for each new connection.
+    /// A DNS name: all of its addresses are used, and looked up again and again.
     Name(Box<str>, u16),
     Unix(PathBuf),
 }

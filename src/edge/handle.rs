@@ -20,6 +20,7 @@ use crate::upstream::client::Client;
 use crate::upstream::connection::Connection;
 use crate::upstream::exchange::Tally;
 use crate::upstream::forward::{Outcome, forward};
+use crate::upstream::member::Lease;
 
 /// A client that can also be answered by us.
 pub trait Downstream: Client {
@@ -56,6 +57,8 @@ pub enum Finish {
 #[derive(Debug)]
 pub struct Switched {
     pub upstream: Box<Connection>,
+    /// The server is in use as long as the tunnel.
+    pub lease: Lease,
     pub log: Option<Box<StreamLog>>,
     /// It ends with the session that opened it.
     pub guard: Option<StreamGuard>,
@@ -139,8 +142,8 @@ async fn pass<C: Downstream>(
     };
     match outcome {
         Outcome::Complete { whole_request } => Finish::Answered { whole_request },
-        Outcome::Switched(upstream) => {
-            Finish::Switched(Switched { upstream, log: None, guard: prepare.guard.take() })
+        Outcome::Switched(upstream, lease) => {
+            Finish::Switched(Switched { upstream, lease, log: None, guard: prepare.guard.take() })
         }
         Outcome::Reject(rejection) => {
             if let Some(record) = record {

@@ -23,6 +23,7 @@ use crate::policy::csp::{Disposition, Edit, FieldEdit, OwnScript};
 use crate::policy::identity::{self, Place};
 use crate::policy::session::cookie::{sets_session, without_sessions};
 use crate::policy::session::prefix;
+use crate::policy::shared_host;
 
 /// What the upstream's request head is made of.
 pub struct Outbound<'a> {
@@ -66,7 +67,7 @@ pub fn write_request(
             }
         }
     }
-    write_cookies(out, &head.fields, request.cookies);
+    write_cookies(out, &head.fields, request);
     if let Some(subprotocols) = &request.forward.subprotocols {
         write_field(out, b"Sec-WebSocket-Protocol", subprotocols);
     }
@@ -143,12 +144,18 @@ fn is_replaced(field: &Field<'_>, request: &Outbound<'_>) -> bool {
 
 /// One Cookie field without sessions of ours: HTTP/2 lets a client split it (RFC 9113, section
 /// 8.2.3), and what the browser does not keep is added.
-fn write_cookies(out: &mut Vec<u8>, fields: &Fields, kept: Option<&str>) {
+fn write_cookies(out: &mut Vec<u8>, fields: &Fields, request: &Outbound<'_>) {
+    let is_bound = request.forward.dress.scope.is_some();
+    let kept = request.cookies.map(|kept| Cow::Borrowed(kept.as_bytes()));
+
     let mut separator: &[u8] = b"Cookie: ";
     let sent = fields.all(Known::Cookie).filter_map(without_sessions);
-    for cookie in sent.chain(kept.map(|kept| Cow::Borrowed(kept.as_bytes()))) {
+    for cookie in sent.chain(kept) {
         out.extend_from_slice(separator);
-        out.extend_from_slice(&cookie);
+        match is_bound {
+            true => out.extend_from_slice(&shared_host::named_back(&cookie)),
+            false => out.extend_from_slice(&cookie),
+        }
         separator = b"; ";
     }
     if separator == b"; " {
@@ -288,13 +295,24 @@ fn dressed_field(field: &Field<'_>, dress: &Dress, put: &mut impl FnMut(&[u8], &
     match (field.known, &dress.under) {
         (Known::AccessControl, _) if dress.replaces_cors => {}
         (Known::SetCookie, Some(under)) => under.keep(field.value),
-        (Known::SetCookie, None) if dress.frames_streamlit() => {
-            let framed = streamlit::framed_xsrf_cookie(field.value);
-            put(field.name, framed.as_deref().unwrap_or(field.value));
-        }
+        (Known::SetCookie, None) => put_cookie(field, dress, put),
         (Known::Location, Some(under)) => put(field.name, &under.located(field.value)),
+        (Known::Other, _)
+            if dress.scope.is_some() && shared_host::speaks_for_the_host(field.name) => {}
         (Known::Other, Some(_)) if field.name.eq_ignore_ascii_case(b"referrer-policy") => {}
         _ => put(field.name, field.value),
+    }
+}
+
+fn put_cookie(field: &Field<'_>, dress: &Dress, put: &mut impl FnMut(&[u8], &[u8])) {
+    let framed = match dress.frames_streamlit() {
+        true => streamlit::framed_xsrf_cookie(field.value),
+        false => None,
+    };
+    let cookie = framed.as_deref().unwrap_or(field.value);
+    match &dress.scope {
+        Some(scope) => put(field.name, &scope.bound(cookie)),
+        None => put(field.name, cookie),
     }
 }
 

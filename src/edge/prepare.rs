@@ -10,6 +10,7 @@ use super::handle::Downstream;
 use super::headers::{self, Outbound};
 use super::respond::{self, Answer};
 use super::worker::Worker;
+use crate::apps::engineio::{Engine, engine};
 use crate::apps::streamlit;
 use crate::compress::Order;
 use crate::config::snapshot::{AppKind, Limits, Snapshot};
@@ -28,8 +29,10 @@ use crate::rejection::{Code, Rejection};
 use crate::state::sessions::StreamGuard;
 use crate::telemetry::access_log::Record;
 use crate::telemetry::request_id::RequestId;
+use crate::upstream::affinity::Key;
 use crate::upstream::exchange::Upgrade;
 use crate::upstream::forward::{Plan, websocket_accept};
+use crate::upstream::policy::Balance;
 
 /// Bytes of a path in the access log.
 const MAX_PATH: usize = 2048;
@@ -203,8 +206,12 @@ impl Wire<'_> {
                 assertion(worker, passport, now, out);
             }
         });
+        let engine = self.engine(owner, address);
+        let whom = self.whom(owner, forward.passport.as_ref(), engine);
         let plan = Plan {
             upstream: Arc::clone(owner.upstream()),
+            key: whom,
+            names_engine: engine == Some(Engine::Begins),
             head: wire,
             framing,
             upgrade: upgrade(head, forward.websocket, key.as_deref()),
@@ -224,6 +231,36 @@ impl Wire<'_> {
         let takes_any = self.head.fields.get(Known::AcceptEncoding).is_some();
         let compressor = takes_any.then(|| Arc::clone(&self.worker.compressor));
         Order { compressor, target, now, verdict: Verdict::Pass }
+    }
+}
+
+/// Whom the request is for, where its server depends on that.
+impl Wire<'_> {
+    fn whom(&self, owner: &Owner, passport: Option<&Passport>, engine: Option<Engine<'_>>) -> Key {
+        let balance = owner.upstream().policy.balance;
+        if matches!(balance, Balance::RoundRobin | Balance::LeastConnections) {
+            return Key::default();
+        }
+        let tenant = owner.tenant();
+        let user = passport.and_then(|passport| passport.identity.user_id.as_deref());
+        let session = passport.and_then(|passport| passport.session.as_ref());
+        match (user, session) {
+            (Some(user), _) if balance == Balance::HashUserId => Key::user(tenant, user),
+            (_, Some(session)) => Key::session(tenant, session),
+            (_, None) => Key::address(tenant, self.connection.client_of(&self.head.fields)),
+        }
+        .with_sid(match engine {
+            Some(Engine::Belongs(sid)) => Some(sid),
+            _ => None,
+        })
+    }
+
+    /// What the request is to its Engine.IO connection, where one has to find its server.
+    fn engine<'a>(&self, owner: &Owner, address: &Address<'a>) -> Option<Engine<'a>> {
+        let persona = owner.persona()?;
+        let has_engine = matches!(persona.app, AppKind::Rasa | AppKind::SocketIo);
+        let is_sticky = persona.upstream.policy.balance == Balance::Sticky;
+        if has_engine && is_sticky { engine(&address.path, address.query) } else { None }
     }
 }
 

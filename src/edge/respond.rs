@@ -18,6 +18,9 @@ use crate::policy::query;
 use crate::policy::signature::Replay;
 use crate::rejection::{Code, Rejection};
 
+/// Seconds: requests end all the time, and an upstream at its limit has room again soon.
+const RETRY_OVERLOADED: &str = "2";
+
 /// A complete answer that needs no upstream.
 #[derive(Debug)]
 pub struct Answer {
@@ -136,6 +139,9 @@ pub fn problem(rejection: &Rejection, request_id: &str) -> Answer {
 const SOON: &str = "5";
 
 fn with_limits(answer: Answer, rejection: &Rejection) -> Answer {
+    if rejection.code == Code::UpstreamOverloaded {
+        return answer.with("Retry-After", RETRY_OVERLOADED);
+    }
     let Some(limited) = &rejection.limited else {
         let is_unavailable = rejection.status() == StatusCode::SERVICE_UNAVAILABLE;
         return if is_unavailable { answer.with("Retry-After", SOON) } else { answer };
@@ -158,7 +164,9 @@ pub fn ours(answer: &pipeline::Answer, head: &RequestHead) -> Answer {
         pipeline::Answer::Preflight => {
             Answer { status: StatusCode::NO_CONTENT, fields: Vec::new(), body: Vec::new() }
         }
-        pipeline::Answer::Bridge => bridge(head),
+        pipeline::Answer::Bridge => script(head, embed::BRIDGE_JS, embed::bridge_etag()),
+        pipeline::Answer::ShellScript => script(head, embed::SHELL_JS, embed::shell_etag()),
+        pipeline::Answer::Shell { owner, chat } => shell(owner, chat),
         pipeline::Answer::Configured(configured) => {
             let body = match configured {
                 Configured::Already => serde_json::json!({ "state": "complete" }),
@@ -178,16 +186,29 @@ pub fn ours(answer: &pipeline::Answer, head: &RequestHead) -> Answer {
     }
 }
 
-/// The bridge's script.
-fn bridge(head: &RequestHead) -> Answer {
-    let tag = embed::bridge_etag();
+/// A page around a chat. What it was asked with stands in its address, which nobody else needs.
+fn shell(owner: &Owner, chat: &str) -> Answer {
+    let body = owner.shell().map(|shell| shell.page.with(chat)).unwrap_or_default();
+    let dress = Dress { owner: Some(owner.clone()), ..Dress::default() };
+    let mut answer = Answer::new(StatusCode::OK, Page::CONTENT_TYPE, body)
+        .with("Cache-Control", "no-store")
+        .with("Referrer-Policy", "strict-origin")
+        .with("X-Content-Type-Options", "nosniff");
+    if let Some(FieldEdit::Set(policy)) = dress.csp().map(|csp| csp.edit([]).enforce) {
+        answer = answer.with("Content-Security-Policy", policy);
+    }
+    answer
+}
+
+/// A script of ours.
+fn script(head: &RequestHead, text: &str, tag: &'static str) -> Answer {
     let is_known = head.fields.named("if-none-match").is_some_and(|known| known == tag.as_bytes());
     let answer = if is_known {
         Answer { status: StatusCode::NOT_MODIFIED, fields: Vec::new(), body: Vec::new() }
     } else {
-        Answer::new(StatusCode::OK, "text/javascript; charset=utf-8", embed::BRIDGE_JS)
+        Answer::new(StatusCode::OK, "text/javascript; charset=utf-8", text)
     };
-    answer.with("ETag", tag).with("Cache-Control", embed::BRIDGE_CACHE_CONTROL)
+    answer.with("ETag", tag).with("Cache-Control", embed::SCRIPT_CACHE_CONTROL)
 }
 
 /// What the pipeline lets any answer say, and after it what the operator does.

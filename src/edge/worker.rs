@@ -28,7 +28,8 @@ use crate::state::replay::Replays;
 use crate::state::sessions::Sessions;
 use crate::telemetry::access_log::LogHandle;
 use crate::telemetry::request_id::{Generator, Random};
-use crate::upstream::forward::Fleet;
+use crate::upstream::fleet::Fleet;
+use crate::upstream::registry::Registry;
 
 /// After a failed accept (no descriptors, mostly) trying at once would only burn the core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -46,6 +47,7 @@ pub struct Shared {
     pub parked: Parked,
     pub replays: Replays,
     pub compressor: Arc<Compressor>,
+    pub upstreams: Arc<Registry>,
     /// Where the monotonic clock of limits begins.
     epoch: Instant,
     /// The minute since then in which memory was last given back.
@@ -75,6 +77,7 @@ impl Shared {
             parked: Parked::default(),
             replays: Replays::default(),
             compressor: Arc::default(),
+            upstreams: Arc::default(),
             epoch: Instant::now(),
             tidied: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
@@ -105,6 +108,7 @@ impl Shared {
         self.parked.follow(names());
         self.replays.follow(names());
         self.compressor.kept.follow(names());
+        self.upstreams.follow(snapshot.upstreams.values(), Instant::now());
         for persona in snapshot.tenants.values().flat_map(|tenant| &tenant.personas) {
             if let Some(moment) = persona.revoked_before {
                 self.sessions.end_launched_before(&persona.tenant, &persona.name, moment);
@@ -175,9 +179,11 @@ impl std::ops::Deref for Worker {
 
 impl Worker {
     pub fn new(shared: Arc<Shared>, seed: [u8; 16]) -> Self {
+        // Workers that begin at different servers do not all meet at the same one.
+        let turn = u64::from(seed[0]);
         Self {
+            fleet: Fleet::new(Arc::clone(&shared.upstreams), turn),
             shared,
-            fleet: Fleet::default(),
             names: Generator::seeded(seed),
             assertions: Mutex::default(),
         }

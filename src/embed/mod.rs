@@ -1,10 +1,11 @@
-//! What we add to an app's documents so that it can be embedded: the bridge.
+//! What we add to an app so that it can be embedded: the bridge, and pages around its chat.
 //!
 //! The bridge is a script. It answers the embed handshake in the app's place and completes the
 //! identity of the session with Vestibule, so that the app needs no code for either. This module
 //! holds the script, the element that loads it, the way of that element into a streaming document
-//! ([`splice`]), the reading of what the script posts ([`config`]) and the pages of our own that a
-//! frame may show ([`pages`]). It decides nothing about who may pass: that is [`crate::policy`]'s.
+//! ([`splice`]), the reading of what the script posts ([`config`]), the pages of our own that a
+//! frame may show ([`pages`]), and the pages of customers around a chat ([`template`], with a script
+//! that carries messages through them). It decides nothing about who may pass: that is [`crate::policy`]'s.
 //!
 //! # The protocol, for whoever writes the page around the frame
 //!
@@ -46,6 +47,7 @@
 pub mod config;
 pub mod pages;
 pub mod splice;
+pub mod template;
 #[cfg(test)]
 mod tests;
 
@@ -59,40 +61,47 @@ use crate::policy::origin::AllowedOrigin;
 /// The bridge script; served as `text/javascript; charset=utf-8` at `BASE/.vestibule/bridge.js`.
 pub const BRIDGE_JS: &str = include_str!("bridge.js");
 
-/// How long browsers may keep the script. A document waits for it, so that asking each time would
+/// How long browsers may keep a script of ours. A document waits for it, so that asking each time would
 /// cost a round trip; versions understand each other.
-pub const BRIDGE_CACHE_CONTROL: &str = "public, max-age=300";
+pub const SCRIPT_CACHE_CONTROL: &str = "public, max-age=300";
+
+/// The shells' script; served like the bridge, as `shell.js`.
+pub const SHELL_JS: &str = include_str!("shell.js");
 
 /// The strong entity tag of [`BRIDGE_JS`], with its quotes.
 pub fn bridge_etag() -> &'static str {
-    static ETAG: LazyLock<String> = LazyLock::new(|| {
-        let hash = Sha256::digest(BRIDGE_JS);
-        let mut etag = String::from("\"");
-        for byte in &hash[..16] {
-            let _ = write!(etag, "{byte:02x}");
-        }
-        etag + "\""
-    });
+    static ETAG: LazyLock<String> = LazyLock::new(|| etag(BRIDGE_JS));
     &ETAG
 }
 
-/// The element that loads the bridge. `base` is the persona's path without its last slash, `nonce`
+/// The strong entity tag of [`SHELL_JS`], with its quotes.
+pub fn shell_etag() -> &'static str {
+    static ETAG: LazyLock<String> = LazyLock::new(|| etag(SHELL_JS));
+    &ETAG
+}
+
+fn etag(text: &str) -> String {
+    let hash = Sha256::digest(text);
+    let mut etag = String::from("\"");
+    for byte in &hash[..16] {
+        let _ = write!(etag, "{byte:02x}");
+    }
+    etag + "\""
+}
+
+/// The element that loads the bridge. `origins`, separated by spaces, are those that may say who is
+/// asking; `base` is the persona's path without its last slash, `nonce`
 /// what the document's own policy asks for ([`crate::policy::csp::OwnScript`]).
 ///
 /// It stands at the very start of the head, and browsers look for `<meta charset>` in the first
 /// 1024 bytes: an app that does not declare its charset in Content-Type bears few origins.
-pub fn tag(base: &str, embed: &[AllowedOrigin], nonce: Option<&str>) -> String {
+fn tag(base: &str, origins: &str, nonce: Option<&str>) -> String {
     let mut tag = String::from("<script src=\"");
     escape(base, &mut tag);
     tag.push_str("/.vestibule/bridge.js\" data-base=\"");
     escape(base, &mut tag);
     tag.push_str("\" data-origins=\"");
-    for (index, origin) in embed.iter().enumerate() {
-        if index > 0 {
-            tag.push(' ');
-        }
-        escape(origin.as_str(), &mut tag);
-    }
+    escape(origins, &mut tag);
     if let Some(nonce) = nonce {
         tag.push_str("\" nonce=\"");
         escape(nonce, &mut tag);
@@ -101,28 +110,41 @@ pub fn tag(base: &str, embed: &[AllowedOrigin], nonce: Option<&str>) -> String {
     tag
 }
 
+/// Who may be around a document with a bridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Around {
+    /// A page that embeds it.
+    Page,
+    /// That, or a shell, which passes on what such a page says.
+    PageOrShell,
+}
+
 /// A persona's bridge: the element as most of its documents get it.
 #[derive(Debug, Clone)]
 pub struct Bridge {
     base: Box<str>,
-    embed: Box<[AllowedOrigin]>,
+    origins: Box<str>,
     tag: Arc<[u8]>,
 }
 
 impl Bridge {
-    pub fn new(base: &str, embed: &[AllowedOrigin]) -> Self {
-        let tag = tag(base, embed, None).into_bytes().into();
-        Self { base: base.into(), embed: embed.into(), tag }
+    pub fn new(base: &str, embed: &[AllowedOrigin], around: Around) -> Self {
+        let own = (around == Around::PageOrShell).then_some("'self'");
+        let origins: Vec<_> =
+            own.into_iter().chain(embed.iter().map(AllowedOrigin::as_str)).collect();
+        let origins = origins.join(" ").into_boxed_str();
+        let tag = tag(base, &origins, None).into_bytes().into();
+        Self { base: base.into(), origins, tag }
     }
 
     /// For a document of the persona, or of its device, whose policy may ask for a nonce.
     pub fn tag(&self, device: Option<&str>, nonce: Option<&str>) -> Arc<[u8]> {
         match (device, nonce) {
             (None, None) => Arc::clone(&self.tag),
-            (None, nonce) => tag(&self.base, &self.embed, nonce).into_bytes().into(),
+            (None, nonce) => tag(&self.base, &self.origins, nonce).into_bytes().into(),
             (Some(device), nonce) => {
                 let base = format!("{}/{device}", self.base);
-                tag(&base, &self.embed, nonce).into_bytes().into()
+                tag(&base, &self.origins, nonce).into_bytes().into()
             }
         }
     }

@@ -103,9 +103,30 @@ pub(super) fn decide(
     }
 }
 
+/// Whether a launch by GET may be, as far as that can be told without beginning it. Answers where
+/// it goes on instead, if it does.
+pub(super) fn allowed(
+    visit: &Visit<'_>,
+    held: Result<Session, Rejection>,
+    leads_back: bool,
+    fields: &mut Vec<AnswerField>,
+) -> Result<Option<Action>, Rejection> {
+    let basis = basis(visit, None, held.as_ref().ok())?;
+    let _ = Claim::of(visit, None, basis.as_ref())?;
+    let _ = launched(visit, None, basis.as_ref())?;
+    match held {
+        Err(refusal) if refusal.code == Code::FrameOnly => return Err(refusal),
+        _ if leads_back => return Ok(Some(see_other(visit, fields, "", visit.address.query))),
+        Ok(session) => visit.note_session(Some(&session)),
+        Err(_) => visit.note_session(None),
+    }
+    let _ = visit.origin(origin::Kind::Launch, credential(basis.as_ref()))?;
+    Ok(None)
+}
+
 /// Whether this is a launch of its own, as far as its session tells: on its way through our
 /// redirects it was charged already, and must not be stopped by the limit that it used up itself.
-fn part(visit: &Visit<'_>, held: &Result<Session, Rejection>, leads_back: bool) -> Part {
+pub(super) fn part(visit: &Visit<'_>, held: &Result<Session, Rejection>, leads_back: bool) -> Part {
     match held {
         Ok(session) if session.is_launching(visit.ambient.now) => Part::Continuation,
         _ if leads_back => Part::Continuation,
@@ -115,7 +136,11 @@ fn part(visit: &Visit<'_>, held: &Result<Session, Rejection>, leads_back: bool) 
 
 /// Whoever reloads a page below a token that has ended starts where it began; and whose browser
 /// keeps cookies needs no token. What follows is decided, and charged, where that leads.
-fn leads_back(visit: &Visit<'_>, held: &Result<Session, Rejection>, is_form: bool) -> bool {
+pub(super) fn leads_back(
+    visit: &Visit<'_>,
+    held: &Result<Session, Rejection>,
+    is_form: bool,
+) -> bool {
     visit.prefixed.is_some() && !is_form && (held.is_err() || visit.keeps_cookies())
 }
 
@@ -195,7 +220,9 @@ impl Step<'_, '_> {
             session.bare = if self.is_form { Bare::Continues } else { session.bare };
             let said = self.metadata.as_ref().and_then(Metadata::direction);
             session.identity.direction = said.or(session.identity.direction);
-            session.proof = self.verified.map(Verified::proof).or(session.proof);
+            if let Some(verified) = self.verified {
+                session = session.proven(verified.proof());
+            }
             self.visit.set_cookie(&session, fields)?;
             session
         } else {

@@ -1,7 +1,7 @@
-//! What we answer ourselves below a persona's `/.vestibule/`: the bridge's script, and what the
+//! What we answer ourselves below a persona's `/.vestibule/`: the scripts of its pages, and what the
 //! bridge has to say.
 //!
-//! The script is for everybody. What it says is a launch's metadata that came by message instead of
+//! Scripts are for everybody. What the bridge says is a launch's metadata that came by message instead of
 //! by URL: it meets the same rules, and is charged like a launch unless it completes one.
 
 use http::Method;
@@ -42,8 +42,12 @@ pub(super) fn answer(
             Err(Rejection::new(Code::NotFound, "the persona has no bridge"))
         }
         "/bridge.js" if is_read => Ok(Action::Answer(Answer::Bridge)),
+        "/shell.js" if visit.persona.shells.pages.is_empty() => {
+            Err(Rejection::new(Code::NotFound, "the persona has no page around its chat"))
+        }
+        "/shell.js" if is_read => Ok(Action::Answer(Answer::ShellScript)),
         "/config" if visit.head.method == Method::POST => configure(visit, fields),
-        "/bridge.js" | "/config" => {
+        "/bridge.js" | "/shell.js" | "/config" => {
             Err(Rejection::new(Code::MethodNotAllowed, "not how this is asked"))
         }
         _ => Err(Rejection::new(Code::NotFound, "nothing of ours has this name")),

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use crate::compress::Order;
-use crate::config::snapshot::{AppKind, Persona, Site, Upstream};
+use crate::config::snapshot::{AppKind, Persona, Shell, Site, Upstream};
 use crate::gate::target::Address;
 use crate::policy::csp::CompiledCsp;
 use crate::policy::front::Front;
 use crate::policy::identity::{Identity, SessionHash};
 use crate::policy::metadata::Direction;
 use crate::policy::session::{SessionId, UnixSeconds};
+use crate::policy::shared_host::Scope;
 use crate::rejection::Rejection;
 use crate::state::jar::Jars;
 use crate::state::parked::Launched;
@@ -23,13 +24,17 @@ pub enum Owner {
     Persona(Arc<Persona>),
     /// A persona's device: an index into its `devices`.
     Device(Arc<Persona>, usize),
+    /// A page around a persona's chat: an index into its `shells`.
+    Shell(Arc<Persona>, usize),
     Site(Arc<Site>),
 }
 
 impl Owner {
     pub fn tenant(&self) -> &Arc<str> {
         match self {
-            Owner::Persona(persona) | Owner::Device(persona, _) => &persona.tenant,
+            Owner::Persona(persona) | Owner::Device(persona, _) | Owner::Shell(persona, _) => {
+                &persona.tenant
+            }
             Owner::Site(site) => &site.tenant,
         }
     }
@@ -37,29 +42,45 @@ impl Owner {
     /// The persona's or the site's name.
     pub fn name(&self) -> &Arc<str> {
         match self {
-            Owner::Persona(persona) | Owner::Device(persona, _) => &persona.name,
+            Owner::Persona(persona) | Owner::Device(persona, _) | Owner::Shell(persona, _) => {
+                &persona.name
+            }
             Owner::Site(site) => &site.name,
         }
     }
 
     pub fn upstream(&self) -> &Arc<Upstream> {
         match self {
-            Owner::Persona(persona) | Owner::Device(persona, _) => &persona.upstream,
+            Owner::Persona(persona) | Owner::Device(persona, _) | Owner::Shell(persona, _) => {
+                &persona.upstream
+            }
             Owner::Site(site) => &site.upstream,
         }
     }
 
     pub fn front(&self) -> &Front {
         match self {
-            Owner::Persona(persona) | Owner::Device(persona, _) => &persona.front,
+            Owner::Persona(persona) | Owner::Device(persona, _) | Owner::Shell(persona, _) => {
+                &persona.front
+            }
             Owner::Site(site) => &site.front,
         }
     }
 
     pub fn persona(&self) -> Option<&Arc<Persona>> {
         match self {
-            Owner::Persona(persona) | Owner::Device(persona, _) => Some(persona),
+            Owner::Persona(persona) | Owner::Device(persona, _) | Owner::Shell(persona, _) => {
+                Some(persona)
+            }
             Owner::Site(_) => None,
+        }
+    }
+
+    /// The page around the chat that is asked for.
+    pub fn shell(&self) -> Option<&Shell> {
+        match self {
+            Owner::Shell(persona, index) => persona.shells.pages.get(*index),
+            Owner::Persona(_) | Owner::Device(..) | Owner::Site(_) => None,
         }
     }
 
@@ -68,6 +89,7 @@ impl Owner {
         let what = match self {
             Owner::Site(_) => "site",
             Owner::Persona(_) | Owner::Device(..) => "persona",
+            Owner::Shell(..) => "page around the chat of persona",
         };
         let device = self.device().map_or_else(String::new, |slug| format!(", device {slug}"));
         format!("{what} {}/{}{device}", self.tenant(), self.name())
@@ -77,6 +99,10 @@ impl Owner {
     pub fn device(&self) -> Option<&Arc<str>> {
         match self {
             Owner::Device(persona, index) => persona.devices.get(*index).map(|one| &one.slug),
+            Owner::Shell(persona, _) => {
+                let index = self.shell().and_then(|shell| shell.device)?;
+                persona.devices.get(index).map(|one| &one.slug)
+            }
             Owner::Persona(_) | Owner::Site(_) => None,
         }
     }
@@ -84,7 +110,7 @@ impl Owner {
     pub(super) fn strips_prefix(&self) -> bool {
         match self {
             Owner::Persona(persona) | Owner::Device(persona, _) => persona.strip_prefix,
-            Owner::Site(_) => false,
+            Owner::Shell(..) | Owner::Site(_) => false,
         }
     }
 }
@@ -130,6 +156,10 @@ pub enum Answer {
     Configured(Configured),
     /// A page that waits for the bridge, in the app's place.
     Waiting(Owner),
+    /// The script of the pages around a chat.
+    ShellScript,
+    /// A page around a chat, which is at this address.
+    Shell { owner: Owner, chat: String },
 }
 
 /// What a configuration by the bridge has changed.
@@ -194,6 +224,8 @@ pub struct Dress {
     pub is_https: bool,
     /// Present where answers may be compressed.
     pub order: Option<Order>,
+    /// The host is other tenants' too: this much of it is the app's.
+    pub scope: Option<Box<Scope>>,
 }
 
 /// A page whose session stands in its path. Its browser keeps no cookies: the app's are kept here.
@@ -260,6 +292,7 @@ impl Dress {
     pub fn csp(&self) -> Option<&CompiledCsp> {
         match self.owner.as_ref()? {
             Owner::Persona(persona) | Owner::Device(persona, _) => Some(&persona.framing),
+            Owner::Shell(persona, _) => Some(&persona.shells.framing),
             Owner::Site(site) => Some(&site.framing),
         }
     }

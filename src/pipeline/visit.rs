@@ -16,7 +16,7 @@ use super::outcome::{
     Action, Answer, AnswerField, Dress, Forward, Framing, Handshake, Owner, Passport, StreamOf,
     Under,
 };
-use super::{launch, ours, with_query};
+use super::{launch, ours, shell, with_query};
 use crate::apps::streamlit::{self, Endpoint, resume};
 use crate::config::snapshot::{AppKind, Persona};
 use crate::gate::target::Address;
@@ -29,6 +29,7 @@ use crate::policy::metadata::UserIdRule;
 use crate::policy::origin::{self, Credential, Headers, Reach};
 use crate::policy::session::prefix::{self, Prefixed};
 use crate::policy::session::{Predecessor, Purpose, Session};
+use crate::policy::shared_host::Scope;
 use crate::rejection::{Code, Rejection};
 use crate::state::parked::Launched;
 
@@ -45,6 +46,8 @@ pub(super) struct Visit<'a> {
     /// The same below the persona's path and its device.
     pub below: &'a str,
     pub prefixed: Option<Prefixed<'a>>,
+    /// The host is other tenants' too.
+    pub is_shared: bool,
     pub websocket: Option<Handshake>,
     /// What a browser says about where the request comes from.
     pub headers: &'a Headers<'a>,
@@ -66,6 +69,9 @@ const RESUMABLE: u64 = 150;
 
 impl Visit<'_> {
     pub fn decide(&self, fields: &mut Vec<AnswerField>) -> Result<Action, Rejection> {
+        if let Some(shell) = self.owner.shell() {
+            return shell::decide(self, shell, self.kind(), fields);
+        }
         if let Some(answer) = ours::answer(self, fields) {
             return answer;
         }
@@ -79,6 +85,10 @@ impl Visit<'_> {
             return Ok(Action::Answer(Answer::Preflight));
         }
         match kind {
+            Kind::Launch(_) if self.is_prefetch() => {
+                // Somebody may come, and then launches: until then nothing is charged or used up.
+                Err(Rejection::new(Code::PrefetchRefused, "a launch is not prefetched"))
+            }
             Kind::Launch(Launch::Get | Launch::Post) => launch::decide(self, kind, fields),
             Kind::Launch(Launch::Handshake) | Kind::Message | Kind::Other => {
                 let passed = self.address_limit(counts(kind, Part::First))?;
@@ -104,11 +114,26 @@ impl Visit<'_> {
         }
     }
 
+    /// The browser asks in advance, for a page that may never be shown (WICG Speculation Rules).
+    fn is_prefetch(&self) -> bool {
+        let tokens = |value: &[u8]| {
+            let value = value.split(|&byte| byte == b';').next().unwrap_or_default();
+            value.trim_ascii().eq_ignore_ascii_case(b"prefetch")
+        };
+        ["sec-purpose", "purpose"]
+            .iter()
+            .any(|name| self.head.fields.named(name).is_some_and(tokens))
+    }
+
     fn kind(&self) -> Kind {
         if self.websocket.is_some() && self.persona.app != AppKind::SocketIo {
             return Kind::Other;
         }
         let facts = launch_facts(self.head, self.below, self.address.query);
+        if self.owner.shell().is_some() {
+            // A page, whatever the app in it.
+            return classify(AppKind::Generic, &facts);
+        }
         match self.websocket {
             // Over HTTP/2 a handshake is a CONNECT: it costs what it costs over HTTP/1.
             Some(_) => classify(self.persona.app, &LaunchFacts { method: &Method::GET, ..facts }),
@@ -344,6 +369,10 @@ impl Visit<'_> {
             direction: session.as_ref().and_then(|session| session.identity.direction),
             is_https: false,
             order: None,
+            scope: self.is_shared.then(|| {
+                let own = self.path.strip_suffix(self.below).unwrap_or(self.path);
+                Box::new(Scope::new(own, self.owner.strips_prefix()))
+            }),
         };
         Action::Forward(Box::new(Forward {
             target: with_query(target, query),

@@ -157,9 +157,12 @@ impl Direction {
     }
 }
 
+/// The parameter that says who is asking.
+pub const USER_ID: &str = "user_id";
+
 /// The names of a launch's parameters.
 pub const NAMES: [&str; 5] =
-    ["mode", "user_id", "require_user_id", "allow_generated_id", "direction"];
+    ["mode", USER_ID, "require_user_id", "allow_generated_id", "direction"];
 
 /// The parameters as they were given, each at most once. A JWT's claims are filled in by hand.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -199,7 +202,7 @@ impl<'q> Parameters<'q> {
     fn place(&mut self, name: &str) -> Option<&mut Option<Cow<'q, str>>> {
         match name {
             "mode" => Some(&mut self.mode),
-            "user_id" => Some(&mut self.user_id),
+            USER_ID => Some(&mut self.user_id),
             "require_user_id" => Some(&mut self.require_user_id),
             "allow_generated_id" => Some(&mut self.allow_generated_id),
             "direction" => Some(&mut self.direction),

@@ -15,5 +15,6 @@ pub mod origin;
 pub mod query;
 pub mod secret;
 pub mod session;
+pub mod shared_host;
 pub mod signature;
 pub mod variables;

@@ -23,6 +23,12 @@ impl Secret {
         self.0.len()
     }
 
+    /// Whether somebody knows it; the time that it takes tells nothing.
+    pub fn is(&self, said: &[u8]) -> bool {
+        let tag = keyed(said).chain_update(b"said").finalize().into_bytes();
+        self.hmac().chain_update(b"said").verify_slice(&tag).is_ok()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -67,6 +73,15 @@ mod tests {
         let secret = Secret::new(*b"swordfish").unwrap();
         assert_eq!(format!("{secret:?}"), "Secret(-)");
         assert!(Secret::new(*b"").is_none());
+    }
+
+    #[test]
+    fn a_secret_is_known_whole_or_not_at_all() {
+        let secret = Secret::new(*b"swordfish").unwrap();
+        assert!(secret.is(b"swordfish"));
+        for said in [&b""[..], b"swordfis", b"swordfish ", b"Swordfish"] {
+            assert!(!secret.is(said), "{said:?}");
+        }
     }
 
     #[test]

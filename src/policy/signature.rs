@@ -103,14 +103,19 @@ impl SigningPolicy {
         self.max_age
     }
 
-    /// Which signature the session vouches for, however old it is. With `once` that is the launch
+    /// Which signatures the session vouches for, however old they are. With `once` that is the launch
     /// under way alone: the redirects that are part of it.
-    pub fn vouched(&self, held: Option<&Session>, now: UnixSeconds) -> Option<LaunchProof> {
-        let held = held?;
-        match self.replay {
-            Replay::Bind | Replay::Off => held.proof,
-            Replay::Once => held.proof.filter(|_| held.is_launching(now)),
-        }
+    pub fn vouched(
+        &self,
+        held: Option<&Session>,
+        now: UnixSeconds,
+    ) -> impl Iterator<Item = LaunchProof> {
+        let held = held.filter(|held| match self.replay {
+            Replay::Bind | Replay::Off => true,
+            Replay::Once => held.is_launching(now),
+        });
+        let most = if self.replay == Replay::Once { 1 } else { usize::MAX };
+        held.into_iter().flat_map(Session::proofs).take(most)
     }
 
     /// Signs a query: without the signature it may have, with `now_ms` where it has no timestamp.
@@ -254,13 +259,14 @@ impl<'r> Verified<'r> {
     }
 }
 
-/// Verifies a launch. `vouched` is the signature that a session vouches for: its age is no matter.
+/// Verifies a launch. `vouched` are the signatures that a session vouches for: their age is no
+/// matter.
 pub fn verify<'r>(
     policy: &SigningPolicy,
     query: Option<&'r str>,
     form: Option<&'r [u8]>,
     now_ms: u64,
-    vouched: Option<LaunchProof>,
+    vouched: impl IntoIterator<Item = LaunchProof>,
 ) -> Result<Verified<'r>, Rejection> {
     let read = Read::of(policy, query, form)?;
     let signature = read.signature()?;
@@ -268,7 +274,7 @@ pub fn verify<'r>(
     let is_in_query = read.signatures.iter().all(|(_, part)| *part == Part::Query);
     let (sent, canonical) = authentic(policy, read.sent, &signature)?;
     let proof = LaunchProof(*signature.first_chunk().expect("16 bytes are half of 32"));
-    if vouched != Some(proof) {
+    if !vouched.into_iter().any(|vouched| vouched == proof) {
         fresh(policy, timestamp, now_ms)?;
     }
     let max_age = u64::try_from(policy.max_age.as_millis()).unwrap_or(u64::MAX);

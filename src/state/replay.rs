@@ -58,7 +58,7 @@ pub struct Attempt<'a> {
 impl Attempt<'_> {
     /// The browser holds a session that this signature began, or that it went on with.
     fn holds(&self) -> bool {
-        self.held.is_some_and(|held| held.proof == Some(self.proof))
+        self.held.is_some_and(|held| held.proofs().any(|proof| proof == self.proof))
     }
 }
 
@@ -144,7 +144,9 @@ impl Replays {
         match attempt.replay {
             Replay::Off => return Ok(Replayed::First),
             Replay::Once
-                if attempt.holds() && attempt.held.is_some_and(|it| it.is_launching(now)) =>
+                if attempt.held.is_some_and(|held| {
+                    held.proof == Some(attempt.proof) && held.is_launching(now)
+                }) =>
             {
                 return Ok(Replayed::Same);
             }

@@ -8,13 +8,15 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::connection::Connection;
+use super::member::Member;
 use crate::config::snapshot::{Server, ServerAddress};
 use crate::net::io::{self, Io};
 
-/// Opens a connection within `timeout`, which includes name resolution and the TLS handshake.
-pub async fn connect(server: &Server, timeout: Duration) -> Result<Box<Connection>> {
-    match tokio::time::timeout(timeout, open(server)).await {
-        Ok(io) => Ok(Box::new(Connection::new(io?, server.id))),
+/// Opens a connection within `timeout`, which includes the TLS handshake, and the name's resolution
+/// where that has not succeeded yet.
+pub async fn connect(member: &Member, timeout: Duration) -> Result<Box<Connection>> {
+    match tokio::time::timeout(timeout, open(&member.server)).await {
+        Ok(io) => Ok(Box::new(Connection::new(io?, member.id))),
         Err(_) => Err(ErrorKind::TimedOut.into()),
     }
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use http::Method;
 use tokio::time::Instant;
 
-use crate::config::snapshot::ServerId;
+use super::member::MemberId;
 use crate::http1::body::{Body, BodyStep};
 use crate::http1::fields::Fields;
 use crate::http1::head::{HeadScan, ResponseHead, parse_trailers};
@@ -21,7 +21,7 @@ use crate::net::io::Io;
 #[derive(Debug)]
 pub struct Connection {
     pub io: Io,
-    pub server: ServerId,
+    pub member: MemberId,
     pub recv: Recv,
     pub send: Send,
     /// The last response head that was read.
@@ -59,10 +59,10 @@ pub enum Incoming<'a> {
 }
 
 impl Connection {
-    pub fn new(io: Io, server: ServerId) -> Self {
+    pub fn new(io: Io, member: MemberId) -> Self {
         Self {
             io,
-            server,
+            member,
             recv: Recv::default(),
             send: Send::default(),
             head: ResponseHead::default(),

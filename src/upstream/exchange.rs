@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::client::{Client, ClientError};
 use super::connection::{Connection, Incoming, UpstreamError};
+use crate::apps::engineio::BEGINNING;
 use crate::compress::Encoder;
 use crate::config::snapshot::Limits;
 use crate::embed::splice::{Look, Splice};
@@ -56,12 +57,14 @@ pub enum Failure {
 }
 
 /// What is known about an exchange, however it ended.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 pub struct Tally {
     pub request_bytes: u64,
     pub response_bytes: u64,
     pub status: Option<StatusCode>,
     pub first_byte: Option<Instant>,
+    /// The first bytes of the response body, where somebody wants to know them.
+    pub beginning: Option<Vec<u8>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -398,6 +401,10 @@ impl<'a, C: Client> Exchange<'a, C> {
             };
             self.encoded += if self.encoder.is_some() { sent } else { 0 };
             let count = sent;
+            if let Some(beginning) = &mut self.tally.beginning {
+                let wanted = BEGINNING.saturating_sub(beginning.len()).min(count);
+                beginning.extend_from_slice(&data[..wanted]);
+            }
             if let Some(splice) = &mut self.splice {
                 splice.passed(count);
             }

@@ -5,16 +5,19 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use sha1::{Digest, Sha1};
 use std::future::poll_fn;
-use std::io;
 use std::sync::Arc;
 use std::task::Poll;
 
+use smallvec::SmallVec;
+
+use super::affinity::Key;
 use super::client::{Client, ClientError};
-use super::connect::connect;
+use super::condition::Failed;
 use super::connection::{Connection, UpstreamError};
 use super::exchange::{Done, Exchange, Failure, Tally, Upgrade};
-use super::pool::Pool;
-use super::select::RoundRobin;
+use super::fleet::{Fleet, NoConnection, rejection};
+use super::group::Refused;
+use super::member::{Lease, MemberId};
 use crate::config::snapshot::{Limits, Upstream};
 use crate::http1::BodyError;
 use crate::http1::fields::Known;
@@ -30,6 +33,10 @@ const GONE: &str = "the client went away";
 #[derive(Debug)]
 pub struct Plan {
     pub upstream: Arc<Upstream>,
+    /// For whom it is, where its server depends on that.
+    pub key: Key,
+    /// The answer names an Engine.IO connection.
+    pub names_engine: bool,
     /// The request head, ready for the wire.
     pub head: Vec<u8>,
     pub framing: Framing,
@@ -41,19 +48,12 @@ pub struct Plan {
     pub gates_first_chunk: bool,
 }
 
-/// What a worker lends to every request.
-#[derive(Debug, Default)]
-pub struct Fleet {
-    pub pool: Pool,
-    pub round_robin: RoundRobin,
-}
-
 #[derive(Debug)]
 pub enum Outcome {
     /// The answer was passed whole; `whole_request` tells whether the request was read to its end.
     Complete { whole_request: bool },
-    /// A WebSocket: from here on bytes pass both ways.
-    Switched(Box<Connection>),
+    /// A WebSocket: from here on bytes pass both ways, and the server is in use.
+    Switched(Box<Connection>, Lease),
     /// The client was sent nothing yet: tell it this.
     Reject(Rejection),
     /// The answer broke off, and the client, if it is still there, must see that it did.
@@ -76,40 +76,89 @@ pub async fn forward<C: Client>(
     } else if let Some(error) = already_malformed(client).await {
         return failed(Failure::RequestBody(error), false);
     }
-    let mut refusal = Rejection::new(Code::UpstreamUnavailable, "the upstream has no servers");
-    for server in fleet.round_robin.order(&plan.upstream) {
-        let mut may_reuse = true;
-        loop {
-            let pooled = if may_reuse { fleet.pool.take(server.id, plan.repeatable) } else { None };
-            let mut connection = match pooled {
-                Some(connection) => connection,
-                None => match connect(server, plan.upstream.connect_timeout).await {
-                    Ok(connection) => connection,
-                    Err(error) => {
-                        refusal = unreachable(&error);
-                        break;
-                    }
-                },
-            };
-            match attempt(client, &mut connection, plan, limits, deadline, tally).await {
-                Ok(Done::Complete { whole_request }) => {
-                    if whole_request && connection.is_reusable() {
-                        fleet.pool.put(connection);
-                    }
-                    return Outcome::Complete { whole_request };
+    tally.beginning = plan.names_engine.then(Vec::new);
+    let mut tried: SmallVec<[MemberId; 4]> = SmallVec::new();
+    let mut unreached = None;
+    loop {
+        let lease = match fleet.pick(plan, &tried) {
+            Ok(lease) => lease,
+            Err(Refused::Overloaded) => return Outcome::Reject(rejection(Refused::Overloaded)),
+            Err(refused) => {
+                return Outcome::Reject(unreached.unwrap_or_else(|| rejection(refused)));
+            }
+        };
+        let retries = !tried.is_empty();
+        tried.push(lease.member().id);
+        match on_server(client, plan, (fleet, lease, retries), limits, deadline, tally).await {
+            Ok(outcome) => return outcome,
+            Err(rejection) => unreached = Some(rejection),
+        }
+    }
+}
+
+/// The same on one server; the error is why it could not be reached, and nothing was sent.
+async fn on_server<C: Client>(
+    client: &mut C,
+    plan: &Plan,
+    (fleet, mut lease, retries): (&Fleet, Lease, bool),
+    limits: &Limits,
+    deadline: &mut Deadline,
+    tally: &mut Tally,
+) -> Result<Outcome, Rejection> {
+    let mut may_reuse = true;
+    loop {
+        let member = lease.member();
+        let pooled = if may_reuse { fleet.pool.take(member.id, plan.repeatable) } else { None };
+        let mut connection = match pooled {
+            Some(connection) => connection,
+            None => match fleet.open(plan, member, retries).await {
+                Ok(connection) => connection,
+                Err(NoConnection::Overloaded(rejection)) => return Ok(Outcome::Reject(rejection)),
+                Err(NoConnection::Unreachable(rejection)) => return Err(rejection),
+            },
+        };
+        match attempt(client, &mut connection, plan, limits, deadline, tally).await {
+            Ok(Done::Complete { whole_request }) => {
+                fleet.succeeded(plan, member);
+                if let Some(beginning) = &tally.beginning {
+                    fleet.began(plan, beginning, member);
                 }
-                Ok(Done::Switched) => return Outcome::Switched(connection),
-                // The server closed an idle connection while our request was on its way.
-                Err((Failure::Upstream(UpstreamError::NoAnswer), _))
-                    if connection.reused && plan.repeatable && tally.request_bytes == 0 =>
-                {
-                    may_reuse = false;
+                if whole_request && connection.is_reusable() {
+                    fleet.pool.put(connection);
                 }
-                Err((failure, answered)) => return failed(failure, answered),
+                return Ok(Outcome::Complete { whole_request });
+            }
+            Ok(Done::Switched) => {
+                fleet.succeeded(plan, member);
+                fleet.streams(plan, &mut lease);
+                return Ok(Outcome::Switched(connection, lease));
+            }
+            // The server closed an idle connection while our request was on its way.
+            Err((Failure::Upstream(UpstreamError::NoAnswer), _))
+                if connection.reused && plan.repeatable && tally.request_bytes == 0 =>
+            {
+                may_reuse = false;
+            }
+            Err((failure, answered)) => {
+                if is_servers(&failure, &connection) {
+                    fleet.failed(plan, member, Failed::Unanswered);
+                } else if answered {
+                    fleet.succeeded(plan, member);
+                }
+                return Ok(failed(failure, answered));
             }
         }
     }
-    Outcome::Reject(refusal)
+}
+
+/// Whether a failure says something about the server. One that a client can bring about by what it
+/// asks for does not, nor does an idle connection that was closed.
+fn is_servers(failure: &Failure, connection: &Connection) -> bool {
+    match failure {
+        Failure::Upstream(UpstreamError::NoAnswer) => !connection.reused,
+        Failure::Upstream(_) | Failure::UpstreamTimeout => true,
+        _ => false,
+    }
 }
 
 /// Waits for the first piece of a chunked body, so that a body that is malformed from its start
@@ -154,21 +203,6 @@ async fn attempt<C: Client>(
     let mut exchange = Exchange::new(client, connection, limits, timeout, &plan.upgrade, tally);
     let result = poll_fn(|cx| exchange.poll(cx, deadline)).await;
     result.map_err(|failure| (failure, exchange.has_answered()))
-}
-
-fn unreachable(error: &io::Error) -> Rejection {
-    match error.kind() {
-        io::ErrorKind::TimedOut => {
-            Rejection::new(Code::UpstreamTimeout, "connecting to the upstream took too long")
-        }
-        io::ErrorKind::ConnectionRefused => {
-            Rejection::new(Code::UpstreamUnreachable, "the upstream refused the connection")
-        }
-        io::ErrorKind::InvalidData => {
-            Rejection::new(Code::UpstreamUnreachable, "TLS to the upstream failed")
-        }
-        _ => Rejection::new(Code::UpstreamUnreachable, "connecting to the upstream failed"),
-    }
 }
 
 fn failed(failure: Failure, answered: bool) -> Outcome {

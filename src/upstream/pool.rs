@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::connection::Connection;
-use crate::config::snapshot::ServerId;
+use super::member::MemberId;
 
 /// Idle connections kept for one server.
 const PER_SERVER: usize = 128;
@@ -19,7 +19,7 @@ const IDLE_ONCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub struct Pool {
-    idle: Mutex<HashMap<ServerId, Idle, foldhash::fast::RandomState>>,
+    idle: Mutex<HashMap<MemberId, Idle, foldhash::fast::RandomState>>,
 }
 
 /// Boxed, because a connection is half a kilobyte that is moved twice a request.
@@ -28,11 +28,11 @@ type Idle = Vec<Box<Connection>>;
 
 impl Pool {
     /// The most recently used idle connection that is still sound.
-    pub fn take(&self, server: ServerId, repeatable: bool) -> Option<Box<Connection>> {
+    pub fn take(&self, member: MemberId, repeatable: bool) -> Option<Box<Connection>> {
         let longest = if repeatable { IDLE_REPEATABLE } else { IDLE_ONCE };
         let now = Instant::now();
         let mut idle = self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let connections = idle.get_mut(&server)?;
+        let connections = idle.get_mut(&member)?;
         while let Some(mut connection) = connections.pop() {
             let age = now.duration_since(connection.idle_since);
             if age > longest {
@@ -57,7 +57,7 @@ impl Pool {
         connection.recv.rest();
         connection.send.rest();
         let mut idle = self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let connections = idle.entry(connection.server).or_default();
+        let connections = idle.entry(connection.member).or_default();
         if connections.len() < PER_SERVER {
             connections.push(connection);
         }

@@ -15,6 +15,7 @@ mod endurance;
 mod errors;
 mod exchange;
 mod firewall;
+mod fleet;
 mod framing;
 mod front;
 mod fronts;

@@ -116,7 +116,7 @@ fn describe(error: &CertificateError, file: &str) -> Wrong {
     }
 }
 
-fn read(at: &At<FilePath>, key: &str, compiler: &mut Compiler<'_>) -> Option<Vec<u8>> {
+pub(super) fn read(at: &At<FilePath>, key: &str, compiler: &mut Compiler<'_>) -> Option<Vec<u8>> {
     let path = compiler.base.join(&at.value.0);
     match compiler.sources.read(&path) {
         Ok(bytes) => Some(bytes),
@@ -129,7 +129,7 @@ fn read(at: &At<FilePath>, key: &str, compiler: &mut Compiler<'_>) -> Option<Vec
 }
 
 /// A private key is for the user that runs Vestibule.
-fn check_mode(at: &At<FilePath>, key: &str, compiler: &mut Compiler<'_>) {
+pub(super) fn check_mode(at: &At<FilePath>, key: &str, compiler: &mut Compiler<'_>) {
     let path = compiler.base.join(&at.value.0);
     let Ok(meta) = Path::metadata(&path) else { return };
     let mode = meta.permissions().mode() & 0o777;

@@ -80,6 +80,20 @@ impl<'r> Framing<'r> {
         self.compile(mode, &needs, compiler)
     }
 
+    /// Of the pages around a persona's chat: they frame it, and may be framed by whom it may.
+    pub fn shells(
+        &self,
+        one: &Entry<raw::Persona>,
+        embedders: &[AllowedOrigin],
+        compiler: &mut Compiler<'_>,
+    ) -> CompiledCsp {
+        let ancestors: Vec<&str> = embedders.iter().map(AllowedOrigin::as_str).collect();
+        let frames: Vec<_> = self.origins(one.value.hosts.as_ref()).collect();
+        let frames: Vec<&str> = frames.iter().map(String::as_str).collect();
+        let needs = Needs { ancestors: Some(&ancestors), frames: &frames, ..Needs::default() };
+        self.compile(Mode::Merge, &needs, compiler)
+    }
+
     pub fn site(&self, one: &Entry<raw::Site>, compiler: &mut Compiler<'_>) -> CompiledCsp {
         let mut frames = Vec::new();
         for name in one.value.embeds.iter().flat_map(|list| &list.value) {

@@ -1,5 +1,7 @@
 //! Which host and path belong to whom: one claimant for each address, one tenant for each host.
 
+mod isolation;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -9,6 +11,7 @@ use super::super::snapshot::Persona;
 use super::super::source::Spot;
 use super::Compiler;
 use super::tenants::{Claimant, Placed};
+use crate::embed::template::Isolation;
 use crate::route::{RouteTable, Target};
 
 type FastMap<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
@@ -43,6 +46,10 @@ pub fn compile(root: &Root, placed: &[Placed<'_>], compiler: &mut Compiler<'_>) 
     for one in placed {
         check_nesting(&routes, one, compiler);
     }
+    for host in &known.shared {
+        routes.share(host);
+    }
+    isolation::check(root, placed, compiler);
     routes
 }
 
@@ -68,6 +75,15 @@ fn claim(
                 let path = format!("{}/{}", persona.path.trim_end_matches('/'), device.slug);
                 insert(&path, Target::Device(persona.clone(), number));
             }
+            let isolation = match known.shared.contains(host) {
+                true => Isolation::Sandbox,
+                false => Isolation::None,
+            };
+            for (number, shell) in persona.shells.pages.iter().enumerate() {
+                if shell.isolation == isolation {
+                    insert(&shell.path, Target::Shell(persona.clone(), number));
+                }
+            }
         }
     }
 }
@@ -88,7 +104,7 @@ fn report(
     compiler: &mut Compiler<'_>,
 ) {
     let (address, device) = match incumbent {
-        Target::Persona(persona) => (Arc::as_ptr(persona).addr(), None),
+        Target::Persona(persona) | Target::Shell(persona, _) => (Arc::as_ptr(persona).addr(), None),
         Target::Device(persona, number) => (Arc::as_ptr(persona).addr(), Some(*number)),
         Target::Site(site) => (Arc::as_ptr(site).addr(), None),
     };
@@ -110,6 +126,13 @@ fn report(
         _ if address_of(&newcomer.what) == address_of(&other.what) && spot != other_spot => {
             Wrong::new(format!("`{host}` is listed twice"), "leave one out")
         }
+        _ if address_of(&newcomer.what) == address_of(&other.what) => {
+            if is_told_already(&newcomer.what) {
+                return;
+            }
+            let what = format!("{address} would be two things of the same persona");
+            Wrong::new(what, "choose other values for path, embed, preview.id, or a device's name")
+        }
         Some(number) if address_of(&holder.what) == address_of(&other.what) => {
             let slug = device_slug(incumbent, number);
             let what = format!(
@@ -124,6 +147,16 @@ fn report(
         }
     };
     compiler.problems.error(at, format!("{key}.hosts"), wrong);
+}
+
+/// `embed` at the path of the chat is told where it stands.
+fn is_told_already(what: &Claimant) -> bool {
+    match what {
+        Claimant::Persona(persona) => {
+            persona.shells.pages.iter().any(|it| it.token.is_none() && *it.path == *persona.path)
+        }
+        Claimant::Site(_) => false,
+    }
 }
 
 fn device_slug(target: &Target, number: usize) -> &str {
@@ -197,28 +230,39 @@ fn refuse(
 /// one it may be meant. The root takes what nobody else does, which is its purpose.
 fn check_nesting(routes: &RouteTable, one: &Placed<'_>, compiler: &mut Compiler<'_>) {
     let Claimant::Persona(persona) = &one.what else { return };
-    let Some((parent, _)) = persona.path.rsplit_once('/').filter(|(parent, _)| !parent.is_empty())
-    else {
-        return;
-    };
-    for host in one.hosts {
-        let Some(found) = routes.find(&host.value.0, parent) else { continue };
-        let (Target::Persona(outer) | Target::Device(outer, _)) = found.target else { continue };
-        let own = routes.find(&host.value.0, &persona.path).map(|own| own.target);
-        let reported = !matches!(own, Some(Target::Persona(own)) if Arc::ptr_eq(own, persona));
-        if found.prefix_len == 0 || Arc::ptr_eq(outer, persona) || reported {
+    let shells = persona.shells.pages.iter().map(|shell| (&*shell.path, "embed"));
+    let mut paths: Vec<_> = std::iter::once((&*persona.path, "path")).chain(shells).collect();
+    // One for each kind of host, and one for each device.
+    paths.dedup();
+    for (path, key) in paths {
+        let Some((parent, _)) = path.rsplit_once('/').filter(|(parent, _)| !parent.is_empty())
+        else {
             continue;
+        };
+        for host in one.hosts {
+            let Some(found) = routes.find(&host.value.0, parent) else { continue };
+            let Some(outer) = found.target.persona() else { continue };
+            let own = routes.find(&host.value.0, path).and_then(|own| own.target.persona());
+            let reported = own.is_none_or(|own| !Arc::ptr_eq(own, persona));
+            if found.prefix_len == 0 || Arc::ptr_eq(outer, persona) || reported {
+                continue;
+            }
+            nested(persona, outer, ((path, key), &parent[..found.prefix_len]), host.spot, compiler);
         }
-        let path = &parent[..found.prefix_len];
-        nested(persona, outer, path, host.spot, compiler);
     }
 }
 
-fn nested(persona: &Persona, outer: &Persona, path: &str, spot: Spot, compiler: &mut Compiler<'_>) {
-    let key = format!("tenants.{}.personas.{}.path", persona.tenant, persona.name);
+fn nested(
+    persona: &Persona,
+    outer: &Persona,
+    ((path, key), outside): ((&str, &str), &str),
+    spot: Spot,
+    compiler: &mut Compiler<'_>,
+) {
+    let key = format!("tenants.{}.personas.{}.{key}", persona.tenant, persona.name);
     let what = format!(
-        "`{}` lies inside `{path}` of tenants.{}.personas.{}",
-        persona.path, outer.tenant, outer.name
+        "`{path}` lies inside `{outside}` of tenants.{}.personas.{}",
+        outer.tenant, outer.name
     );
     if outer.tenant == persona.tenant {
         let what = format!("{what}, which never sees requests below it");

@@ -14,6 +14,7 @@ mod injection;
 mod limits;
 mod secrets;
 mod server;
+mod shells;
 mod signing;
 mod tenants;
 #[cfg(test)]
@@ -58,6 +59,7 @@ pub fn compile(root: &Root, compiler: &mut Compiler<'_>) -> Snapshot {
     let sessions = secrets::sessions(root, compiler);
     let around = Surroundings { root, upstreams: &upstreams, sessions: &sessions };
     let (tenants, placed) = tenants::compile(&around, compiler);
+    upstreams::warn_of_spread(root, &tenants, compiler);
     let routes = hosts::compile(root, &placed, compiler);
     let (certificates, tls) = certificates::compile(root, &server, compiler);
     Snapshot {

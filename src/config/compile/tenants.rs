@@ -13,9 +13,9 @@ use super::super::values::Name;
 use super::assertion::Assertions;
 use super::framing::Framing;
 use super::signing::{Signers, Signing};
-use super::{Compiler, Surroundings, dangling, front, identity, injection, limits};
+use super::{Compiler, Surroundings, dangling, front, identity, injection, limits, shells};
 use crate::apps::streamlit::HostConfig;
-use crate::embed::Bridge;
+use crate::embed::{Around, Bridge};
 use crate::policy::limits::Rules;
 use crate::policy::origin::AllowedOrigin;
 use crate::policy::session::UnixSeconds;
@@ -119,7 +119,7 @@ fn tenant<'r>(
         // A stand-in keeps the persona in the checks of hosts and paths.
         let upstream = upstream.unwrap_or_else(|| stand_in(&one.name));
         let persona =
-            Arc::new(persona(one, &mut inherited, embedders, (hosts, upstream), compiler));
+            Arc::new(persona(one, &mut inherited, embedders, (hosts, upstream), around, compiler));
         placed.push(Placed { what: Claimant::Persona(persona.clone()), hosts });
         personas.push(persona);
     }
@@ -157,6 +157,7 @@ fn persona(
     inherited: &mut Inherited<'_, '_>,
     embedders: Vec<AllowedOrigin>,
     (hosts, upstream): (&[At<Host>], Arc<Upstream>),
+    surroundings: &Surroundings<'_, '_>,
     compiler: &mut Compiler<'_>,
 ) -> Persona {
     let tenant = inherited.tenant;
@@ -173,8 +174,21 @@ fn persona(
     });
     let app = raw.app.as_ref().map_or(AppKind::Generic, |at| at.value);
     let metadata = identity::metadata(raw);
-    let bridged = |path: &str| Bridge::new(path.trim_end_matches('/'), &embedders);
     let path: Box<str> = raw.path.as_ref().map_or_else(|| "/".into(), |at| at.value.0.clone());
+    let shells = shells::compile(
+        shells::Around {
+            tenant,
+            persona: one,
+            path: &path,
+            app,
+            embedders: &embedders,
+            framing: inherited.framing.shells(one, &embedders, compiler),
+        },
+        surroundings,
+        compiler,
+    );
+    let around = if shells.pages.is_empty() { Around::Page } else { Around::PageOrShell };
+    let bridged = |path: &str| Bridge::new(path.trim_end_matches('/'), &embedders, around);
     let bridge = metadata.bridge.then(|| bridged(&path));
     Persona {
         tenant: tenant.name.clone(),
@@ -186,6 +200,7 @@ fn persona(
         app,
         mode: identity::mode(raw),
         devices: devices.collect(),
+        shells,
         framing: inherited.framing.persona(one, &embedders, compiler),
         host_config: (app == AppKind::Streamlit).then(|| HostConfig::new(&embedders)),
         bridge,
@@ -250,6 +265,7 @@ fn stand_in(name: &Arc<str>) -> Arc<Upstream> {
         name: name.clone(),
         servers: Vec::new(),
         connect_timeout: Default::default(),
+        policy: Default::default(),
         response_timeout: Default::default(),
     })
 }

@@ -1,4 +1,6 @@
-//! Upstreams: addresses, TLS, deadlines.
+//! Upstreams: addresses, TLS, deadlines; [`policy`] has how servers are chosen and spared.
+
+mod policy;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -9,14 +11,15 @@ use rustls_pki_types::ServerName;
 
 use super::super::endpoints::ServerUrl;
 use super::super::error::Wrong;
-use super::super::load::unreadable;
-use super::super::raw::{Root, Upstream as RawUpstream};
+use super::super::raw::{Root, Upstream as RawUpstream, UpstreamTls as RawTls};
 use super::super::reader::Entry;
-use super::super::snapshot::{Server, ServerAddress, ServerSettings, Upstream, UpstreamTls};
+use super::super::snapshot::{
+    AppKind, Persona, Server, ServerAddress, ServerSettings, Tenant, Upstream, UpstreamTls,
+};
 use super::super::source::At;
-use super::super::upstream_tls::{Authorities, client_config, server_id};
-use super::super::values::Balance;
-use super::Compiler;
+use super::super::upstream_tls::{Authorities, ClientCertificate, Trust, client_config, server_id};
+use super::{Compiler, certificates};
+use crate::upstream::policy::Balance;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -33,16 +36,21 @@ fn upstream(entry: &Entry<RawUpstream>, compiler: &mut Compiler<'_>) -> Upstream
         let wrong = Wrong::new("the list is empty", "write servers = [\"http://127.0.0.1:8501\"]");
         compiler.problems.error(at.spot, format!("{key}.servers"), wrong);
     }
-    if let Some(at) = raw.balance.as_ref().filter(|at| at.value != Balance::RoundRobin) {
-        let what = "not enforced yet: requests take turns among the servers in this version";
-        compiler.problems.warning(at.spot, format!("{key}.balance"), Wrong::new(what, ""));
-    }
     let urls: Vec<_> = raw.servers.iter().flat_map(|list| &list.value).collect();
-    let authorities = authorities(raw, &urls, &key, compiler);
-    let servers = urls.into_iter().filter_map(|at| {
-        server(at, raw, authorities.as_ref()?, &format!("{key}.servers"), compiler)
-    });
+    warn_of_repeated(&urls, &format!("{key}.servers"), compiler);
+    let policy = policy::compile(raw, &key, compiler);
+    let has_name = urls.iter().any(|at| matches!(at.value.address, ServerAddress::Name(..)));
+    if let Some(at) = raw.resolve_interval.as_ref().filter(|_| !has_name) {
+        let wrong =
+            Wrong::new("no server has a name, so that the key has no effect", "leave it out");
+        compiler.problems.error(at.spot, format!("{key}.resolve_interval"), wrong);
+    }
+    let trust = trust(raw, &urls, &key, compiler);
+    let servers = urls
+        .into_iter()
+        .filter_map(|at| server(at, raw, trust.as_ref()?, &format!("{key}.servers"), compiler));
     Upstream {
+        policy,
         name: entry.name.clone(),
         servers: servers.collect(),
         connect_timeout: raw.connect_timeout.as_ref().map_or(CONNECT_TIMEOUT, |at| at.value.0),
@@ -50,36 +58,75 @@ fn upstream(entry: &Entry<RawUpstream>, compiler: &mut Compiler<'_>) -> Upstream
     }
 }
 
-/// Who vouches for the servers' certificates; None where that is broken.
-fn authorities(
+/// One server is one server, however often it is named.
+fn warn_of_repeated(urls: &[&At<ServerUrl>], key: &str, compiler: &mut Compiler<'_>) {
+    for (index, at) in urls.iter().enumerate() {
+        if urls[..index].iter().any(|before| before.value == at.value) {
+            let what = "the server stands here twice, and gets the share of one";
+            let wrong = Wrong::new(what, "leave it out");
+            compiler.problems.warning(at.spot, key, wrong);
+        }
+    }
+}
+
+/// Who vouches for the servers' certificates, and who for us; None where that is broken.
+fn trust(
     raw: &RawUpstream,
     urls: &[&At<ServerUrl>],
     key: &str,
     compiler: &mut Compiler<'_>,
-) -> Option<Authorities> {
-    let Some(tls) = &raw.tls else { return Some(Authorities::System) };
+) -> Option<Trust> {
+    let Some(tls) = &raw.tls else { return Some(Trust::default()) };
     if !urls.is_empty() && !urls.iter().any(|url| url.value.tls) {
         let what = "no server of this upstream is reached over TLS, so that the key has no effect";
         let wrong = Wrong::new(what, "write https:// servers, or leave tls out");
         compiler.problems.error(tls.spot, format!("{key}.tls"), wrong);
     }
-    let Some(ca) = &tls.value.ca else { return Some(Authorities::System) };
-    let path = compiler.base.join(&ca.value.0);
-    let key = format!("{key}.tls.ca");
-    match compiler.sources.read(&path) {
-        Ok(pem) => {
-            let authorities = Authorities::Private(pem.into());
-            if let Err(why) = client_config(&authorities) {
-                let what = format!("{}: {why}", path.display());
-                let wrong = Wrong::new(what, "write a PEM file of certificate authorities");
-                compiler.problems.error(ca.spot, key, wrong);
-                return None;
-            }
-            Some(authorities)
+    let key = format!("{key}.tls");
+    let authorities = authorities(&tls.value, &key, compiler);
+    let client = client_certificate(&tls.value, &key, compiler);
+    Some(Trust { authorities: authorities?, client: client? })
+}
+
+fn authorities(raw: &RawTls, key: &str, compiler: &mut Compiler<'_>) -> Option<Authorities> {
+    let Some(ca) = &raw.ca else { return Some(Authorities::System) };
+    let key = format!("{key}.ca");
+    let authorities = Authorities::Private(certificates::read(ca, &key, compiler)?.into());
+    let trust = Trust { authorities, client: None };
+    if let Err(why) = client_config(&trust) {
+        let what = format!("{}: {why}", compiler.base.join(&ca.value.0).display());
+        let wrong = Wrong::new(what, "write a PEM file of certificate authorities");
+        compiler.problems.error(ca.spot, key, wrong);
+        return None;
+    }
+    Some(trust.authorities)
+}
+
+/// The certificate that servers are shown, if any; None where it is broken.
+fn client_certificate(
+    raw: &RawTls,
+    key: &str,
+    compiler: &mut Compiler<'_>,
+) -> Option<Option<ClientCertificate>> {
+    let (cert, private) = match (&raw.cert, &raw.key) {
+        (None, None) => return Some(None),
+        (Some(cert), Some(private)) => (cert, private),
+        (Some(one), None) | (None, Some(one)) => {
+            let what = "a certificate and its private key belong together";
+            let wrong = Wrong::new(what, "write cert = \"FILE\" and key = \"FILE\"");
+            compiler.problems.error(one.spot, key, wrong);
+            return None;
         }
-        Err(error) => {
-            let wrong = unreadable(&path.display().to_string(), &error);
-            compiler.problems.error(ca.spot, key, wrong);
+    };
+    let chain = certificates::read(cert, &format!("{key}.cert"), compiler);
+    let pem = certificates::read(private, &format!("{key}.key"), compiler);
+    certificates::check_mode(private, &format!("{key}.key"), compiler);
+    match ClientCertificate::from_pem(&chain?, &pem?) {
+        Ok(certificate) => Some(Some(certificate)),
+        Err(why) => {
+            let what = format!("{}: {why}", compiler.base.join(&cert.value.0).display());
+            let remedy = "write a PEM file that begins with the certificate, and one with its key";
+            compiler.problems.error(cert.spot, format!("{key}.cert"), Wrong::new(what, remedy));
             None
         }
     }
@@ -88,7 +135,7 @@ fn authorities(
 fn server(
     at: &At<ServerUrl>,
     raw: &RawUpstream,
-    authorities: &Authorities,
+    trust: &Trust,
     key: &str,
     compiler: &mut Compiler<'_>,
 ) -> Option<Server> {
@@ -104,9 +151,9 @@ fn server(
         (None, ServerAddress::Name(host, _)) => ServerName::try_from(host.to_string()).ok()?,
         (None, ServerAddress::Unix(_)) => return None,
     };
-    match client_config(authorities) {
+    match client_config(trust) {
         Ok(config) => {
-            let id = server_id(&address, Some((authorities, &name)));
+            let id = server_id(&address, Some((trust, &name)));
             Some(Server { address, tls: Some(UpstreamTls { config, server_name: name }), id })
         }
         Err(why) => {
@@ -114,6 +161,39 @@ fn server(
             compiler.problems.error(at.spot, key, Wrong::new(why, remedy));
             None
         }
+    }
+}
+
+/// Apps that keep what they know of a session in one process need its requests to go there.
+pub fn warn_of_spread(
+    root: &Root,
+    tenants: &HashMap<Arc<str>, Arc<Tenant>>,
+    compiler: &mut Compiler<'_>,
+) {
+    let mut stateful: HashMap<&str, &Persona> = HashMap::new();
+    for persona in tenants.values().flat_map(|tenant| &tenant.personas) {
+        let spreads = matches!(
+            persona.upstream.policy.balance,
+            Balance::RoundRobin | Balance::LeastConnections
+        );
+        let keeps = matches!(persona.app, AppKind::Streamlit | AppKind::SocketIo | AppKind::Rasa);
+        if spreads && keeps && persona.upstream.servers.len() > 1 {
+            let named = stateful.entry(&persona.upstream.name).or_insert(persona);
+            // Always the same one, whatever the order of a map.
+            if (&persona.tenant, &persona.name) < (&named.tenant, &named.name) {
+                *named = persona;
+            }
+        }
+    }
+    for entry in root.upstreams.iter().flat_map(|at| at.value.iter()) {
+        let Some(persona) = stateful.get(&*entry.name) else { continue };
+        let Some(at) = &entry.value.servers else { continue };
+        let what = format!(
+            "each request may go to another server, and the app of {}/{} keeps its sessions in one",
+            persona.tenant, persona.name
+        );
+        let wrong = Wrong::new(what, "write balance = \"sticky\"");
+        compiler.problems.warning(at.spot, format!("upstreams.{}.servers", entry.name), wrong);
     }
 }
 

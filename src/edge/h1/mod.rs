@@ -109,7 +109,7 @@ pub async fn serve(
                 client.abort(&mut deadline).await;
                 return;
             }
-            Finish::Switched(Switched { upstream, log, guard }) => {
+            Finish::Switched(Switched { upstream, lease, log, guard }) => {
                 let Http1 { io, recv, .. } = client;
                 let upstream = *upstream;
                 // A task of its own: an idle WebSocket must not carry this one's memory.
@@ -119,7 +119,10 @@ pub async fn serve(
                     guard,
                     log,
                 );
-                worker.spawn_tunnel(Box::pin(tunnel));
+                worker.spawn_tunnel(Box::pin(async move {
+                    tunnel.await;
+                    drop(lease);
+                }));
                 return;
             }
         }

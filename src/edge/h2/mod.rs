@@ -177,7 +177,7 @@ async fn stream(
             }
             client.abort();
         }
-        Finish::Switched(Switched { upstream, log, guard }) => {
+        Finish::Switched(Switched { upstream, lease, log, guard }) => {
             let Http2 { recv, send, chunk, .. } = client;
             if let Some(send) = send {
                 let upstream = *upstream;
@@ -186,7 +186,7 @@ async fn stream(
                 let tunnel = H2Tunnel::new((recv, send, chunk), (upstream.io, rest), guard, log);
                 worker.spawn_tunnel(Box::pin(async move {
                     tunnel.await;
-                    drop(open);
+                    drop((open, lease));
                 }));
             }
         }

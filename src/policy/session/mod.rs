@@ -21,6 +21,8 @@ mod tests;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use smallvec::SmallVec;
+
 use super::identity::{Identity, SessionHash};
 use super::metadata::Metadata;
 use crate::rejection::{Code, Rejection};
@@ -134,8 +136,14 @@ pub struct Session {
     pub stage: Stage,
     pub bare: Bare,
     pub predecessor: Predecessor,
+    /// The signature of its last launch.
     pub proof: Option<LaunchProof>,
+    /// Those of its launches before, the latest first: documents to which the browser goes back.
+    pub earlier: SmallVec<[LaunchProof; 1]>,
 }
+
+/// How many signatures before the last one a session vouches for: they travel with every request.
+pub const MAX_EARLIER: usize = 3;
 
 /// For how long a launch may still be on its way through our redirects.
 const LAUNCHING: u64 = 30;
@@ -152,7 +160,26 @@ impl Session {
             bare: Bare::StartsAnew,
             predecessor: Predecessor::None,
             proof: None,
+            earlier: SmallVec::new(),
         }
+    }
+
+    /// Launched once more, by this signature.
+    pub fn proven(mut self, proof: LaunchProof) -> Self {
+        if self.proof == Some(proof) {
+            return self;
+        }
+        self.earlier.retain(|earlier| *earlier != proof);
+        if let Some(last) = self.proof.replace(proof) {
+            self.earlier.truncate(MAX_EARLIER - 1);
+            self.earlier.insert(0, last);
+        }
+        self
+    }
+
+    /// The signatures that it vouches for.
+    pub fn proofs(&self) -> impl Iterator<Item = LaunchProof> + '_ {
+        self.proof.into_iter().chain(self.earlier.iter().copied())
     }
 
     /// The document of the launch has not been served yet.

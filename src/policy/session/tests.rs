@@ -136,9 +136,29 @@ fn a_revoked_session_is_remembered_longer_than_any_of_its_tokens_lives() {
 }
 
 #[test]
+fn a_session_vouches_for_its_last_four_signatures() {
+    let proofs = |session: &Session| session.proofs().map(|proof| proof.0[0]).collect::<Vec<_>>();
+    let mut session = session();
+    for (number, expected) in [
+        (1, &[1][..]),
+        (2, &[2, 1]),
+        (2, &[2, 1]),
+        (1, &[1, 2]),
+        (3, &[3, 1, 2]),
+        (4, &[4, 3, 1, 2]),
+        (5, &[5, 4, 3, 1]),
+        (3, &[3, 5, 4, 1]),
+    ] {
+        session = session.proven(LaunchProof([number; 16]));
+        assert_eq!(proofs(&session), expected, "{number}");
+    }
+}
+
+#[test]
 fn only_bounded_texts_fit_into_a_token() {
     let mut longest = session();
     longest.proof = Some(LaunchProof([9; 16]));
+    longest.earlier = (0..3).map(|number| LaunchProof([number; 16])).collect();
     longest.identity.user_id = Some("u".repeat(MAX_USER_ID).into());
     longest.identity.device = Some("d".repeat(MAX_DEVICE).into());
     let token = keys().mint(Purpose::Cookie, &longest).unwrap();
@@ -263,18 +283,22 @@ fn any_session() -> impl Strategy<Value = Session> {
         moment(),
         any::<[bool; 3]>(),
         any::<Option<[u8; 16]>>(),
+        proptest::collection::vec(any::<[u8; 16]>(), 0..4),
     )
-        .prop_map(|(id, identity, launched_at, issued_at, expires_at, marks, proof)| Session {
-            id: SessionId(id),
-            identity,
-            launched_at,
-            issued_at,
-            expires_at,
-            stage: if marks[0] { Stage::Launching } else { Stage::Settled },
-            bare: if marks[1] { Bare::Continues } else { Bare::StartsAnew },
-            predecessor: if marks[2] { Predecessor::Ended } else { Predecessor::None },
-            proof: proof.map(LaunchProof),
-        })
+        .prop_map(
+            |(id, identity, launched_at, issued_at, expires_at, marks, proof, earlier)| Session {
+                id: SessionId(id),
+                identity,
+                launched_at,
+                issued_at,
+                expires_at,
+                stage: if marks[0] { Stage::Launching } else { Stage::Settled },
+                bare: if marks[1] { Bare::Continues } else { Bare::StartsAnew },
+                predecessor: if marks[2] { Predecessor::Ended } else { Predecessor::None },
+                proof: proof.map(LaunchProof),
+                earlier: earlier.into_iter().map(LaunchProof).collect(),
+            },
+        )
 }
 
 proptest! {

@@ -5,22 +5,27 @@
 //! | 1 | version, 1 |
 //! | 1 | purpose |
 //! | 1, 1, 1 | mode, assurance, direction |
-//! | 1 | flags: identity awaited, user id, device, proof, launching, bare continues, successor |
+//! | 1 | flags: identity awaited, user id, device, proof, launching, bare continues, successor, earlier proofs |
 //! | 16 | session id |
 //! | 8, 8, 8 | launched, issued, expires: seconds since 1970 |
 //! | 16 | proof, where flagged |
+//! | 1 + n x 16 | earlier proofs, one to three, where flagged |
 //! | 1 + n, 1 + n | user id, device, where flagged |
 //! | 32 | HMAC-SHA256 of all before |
 //!
 //! Integers are big-endian. There is one way to write a session, and nothing else is read: not
-//! another alphabet, padding, unknown flags, or bytes at the end.
+//! another alphabet, padding, or bytes at the end.
 
 use std::fmt;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use super::{Bare, LaunchProof, Predecessor, Purpose, Session, SessionId, Stage, UnixSeconds};
+use smallvec::SmallVec;
+
+use super::{
+    Bare, LaunchProof, MAX_EARLIER, Predecessor, Purpose, Session, SessionId, Stage, UnixSeconds,
+};
 use crate::config::snapshot::Mode;
 use crate::policy::identity::{Identity, State};
 use crate::policy::metadata::{Assurance, Direction, MAX_USER_ID};
@@ -30,7 +35,8 @@ const TAG: usize = 32;
 /// The longest device slug that a session can name, in bytes.
 pub const MAX_DEVICE: usize = 128;
 const FIXED: usize = 6 + 16 + 3 * 8;
-const MAX_BYTES: usize = FIXED + 16 + 1 + MAX_USER_ID + 1 + MAX_DEVICE + TAG;
+const PROOFS: usize = 16 + 1 + MAX_EARLIER * 16;
+const MAX_BYTES: usize = FIXED + PROOFS + 1 + MAX_USER_ID + 1 + MAX_DEVICE + TAG;
 /// The shortest token, in characters.
 pub const MIN_TOKEN: usize = ((FIXED + TAG) * 4).div_ceil(3);
 /// The longest token, in characters.
@@ -43,6 +49,7 @@ const HAS_PROOF: u8 = 8;
 const LAUNCHING: u8 = 16;
 const BARE_CONTINUES: u8 = 32;
 const SUCCESSOR: u8 = 64;
+const HAS_EARLIER: u8 = 128;
 
 /// A session as it travels. Whoever has it is the session: not for logs.
 #[derive(Clone, PartialEq, Eq)]
@@ -89,6 +96,9 @@ pub(super) fn write(purpose: Purpose, session: &Session) -> Option<Vec<u8>> {
     let identity = &session.identity;
     let user_id = bounded(identity.user_id.as_deref(), MAX_USER_ID)?;
     let device = bounded(identity.device.as_deref(), MAX_DEVICE)?;
+    if session.earlier.len() > MAX_EARLIER {
+        return None;
+    }
     let flag = |set: bool, bit: u8| if set { bit } else { 0 };
     let flags = flag(identity.state == State::Awaiting, AWAITING)
         | flag(user_id.is_some(), HAS_USER_ID)
@@ -96,7 +106,8 @@ pub(super) fn write(purpose: Purpose, session: &Session) -> Option<Vec<u8>> {
         | flag(session.proof.is_some(), HAS_PROOF)
         | flag(session.stage == Stage::Launching, LAUNCHING)
         | flag(session.bare == Bare::Continues, BARE_CONTINUES)
-        | flag(session.predecessor == Predecessor::Ended, SUCCESSOR);
+        | flag(session.predecessor == Predecessor::Ended, SUCCESSOR)
+        | flag(!session.earlier.is_empty(), HAS_EARLIER);
     let mut out = Vec::with_capacity(MAX_BYTES);
     out.extend_from_slice(&[
         VERSION,
@@ -112,6 +123,10 @@ pub(super) fn write(purpose: Purpose, session: &Session) -> Option<Vec<u8>> {
     }
     if let Some(proof) = session.proof {
         out.extend_from_slice(&proof.0);
+    }
+    if !session.earlier.is_empty() {
+        out.push(session.earlier.len() as u8);
+        session.earlier.iter().for_each(|proof| out.extend_from_slice(&proof.0));
     }
     for text in [user_id, device].into_iter().flatten() {
         out.push(text.len() as u8);
@@ -133,9 +148,7 @@ fn bounded(text: Option<&str>, most: usize) -> Option<Option<&str>> {
 pub(super) fn read(purpose: Purpose, payload: &[u8]) -> Option<Session> {
     let mut rest = payload;
     let [version, of, mode, assurance, direction, flags] = take(&mut rest)?;
-    // The highest bit has no meaning yet.
-    const UNKNOWN: u8 = 128;
-    if version != VERSION || of != purpose_code(purpose) || flags & UNKNOWN != 0 {
+    if version != VERSION || of != purpose_code(purpose) {
         return None;
     }
     let id = SessionId(take(&mut rest)?);
@@ -143,6 +156,7 @@ pub(super) fn read(purpose: Purpose, payload: &[u8]) -> Option<Session> {
     let (launched_at, issued_at, expires_at) = (moment()?, moment()?, moment()?);
     let has = |bit: u8| flags & bit != 0;
     let proof = if has(HAS_PROOF) { Some(LaunchProof(take(&mut rest)?)) } else { None };
+    let earlier = if has(HAS_EARLIER) { proofs(&mut rest)? } else { SmallVec::new() };
     let user_id = if has(HAS_USER_ID) { Some(text(&mut rest)?) } else { None };
     let device = if has(HAS_DEVICE) { Some(text(&mut rest)?) } else { None };
     let identity = Identity {
@@ -163,6 +177,7 @@ pub(super) fn read(purpose: Purpose, payload: &[u8]) -> Option<Session> {
         bare: if has(BARE_CONTINUES) { Bare::Continues } else { Bare::StartsAnew },
         predecessor: if has(SUCCESSOR) { Predecessor::Ended } else { Predecessor::None },
         proof,
+        earlier,
     };
     rest.is_empty().then_some(session)
 }
@@ -171,6 +186,13 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     let (taken, after) = rest.split_first_chunk::<N>()?;
     *rest = after;
     Some(*taken)
+}
+
+fn proofs(rest: &mut &[u8]) -> Option<SmallVec<[LaunchProof; 1]>> {
+    let [count] = take(rest)?;
+    let count = usize::from(count);
+    let count = (1..=MAX_EARLIER).contains(&count).then_some(count)?;
+    (0..count).map(|_| take(rest).map(LaunchProof)).collect()
 }
 
 fn text(rest: &mut &[u8]) -> Option<Box<str>> {

@@ -357,9 +357,10 @@ fn once_is_vouched_for_only_on_its_way() {
         (Replay::Once, Stage::Launching, true),
     ] {
         let policy = SigningPolicy::new(&[secret("s")], Terms { replay, ..terms() }).unwrap();
-        let vouched = policy.vouched(Some(&session(Some(proof), stage)), now);
+        let held = session(Some(proof), stage);
+        let vouched = policy.vouched(Some(&held), now).next();
         assert_eq!(vouched, expected.then_some(proof), "{replay:?} {stage:?}");
-        assert_eq!(policy.vouched(None, now), None);
+        assert_eq!(policy.vouched(None, now).next(), None);
     }
 }
 

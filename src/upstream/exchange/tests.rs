@@ -8,11 +8,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
 use super::*;
-use crate::config::snapshot::ServerId;
 use crate::http1::fields::Fields;
 use crate::http1::framing::Framing;
 use crate::http1::head::{RequestHead, ResponseHead};
 use crate::net::io::Io;
+use crate::upstream::member::MemberId;
 
 const TAG: &str = "<script src=x></script>";
 const DOCUMENT: &str = "<!doctype html><html><head lang='>'><title>t</title></head></html>";
@@ -96,7 +96,7 @@ impl Client for Slow {
 /// Passes the answer that arrives in these pieces; what became of it, and of the tally.
 async fn pass(mut client: Slow, pieces: &[&[u8]]) -> (Slow, Tally) {
     let (mut server, ours) = UnixStream::pair().unwrap();
-    let mut connection = Connection::new(Io::Unix(ours), ServerId(0));
+    let mut connection = Connection::new(Io::Unix(ours), MemberId(0));
     let (limits, upgrade) = (Limits::default(), Upgrade::None);
     let (mut tally, mut deadline) = (Tally::default(), Deadline::default());
     let timeout = Duration::from_secs(60);

@@ -250,6 +250,7 @@ fn persona(name: &str, host: &str, path: &str) -> Arc<Persona> {
         upstream: upstream(),
         app: AppKind::Generic,
         mode: Mode::Public,
+        shells: Default::default(),
         devices: vec![Device { slug: "lobby".into(), name: "Lobby".into() }],
     })
 }
@@ -259,6 +260,7 @@ fn upstream() -> Arc<Upstream> {
         name: "nowhere".into(),
         servers: vec![],
         connect_timeout: Duration::ZERO,
+        policy: Default::default(),
         response_timeout: Duration::ZERO,
     })
 }

@@ -6,6 +6,7 @@ mod browser;
 mod limits;
 mod matrix;
 mod sessions;
+mod shells;
 mod signed;
 
 use crate::harness::client::Response;

@@ -29,7 +29,7 @@ fn proxy(replay: &str) -> (Proxy, Upstream, tempfile::TempDir) {
     (Proxy::configured(&text, upstream.address), upstream, folder)
 }
 
-fn now() -> u64 {
+pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
 }
 
@@ -40,7 +40,7 @@ fn mac(secret: &str, canonical: &str) -> String {
 }
 
 /// As the embedding document's five lines do it, for parameters that need no escapes.
-fn signed(secret: &str, parameters: &[(&str, &str)], at: u64) -> String {
+pub fn signed(secret: &str, parameters: &[(&str, &str)], at: u64) -> String {
     let at = at.to_string();
     let mut pairs: Vec<_> = parameters.to_vec();
     pairs.push(("timestamp", &at));
@@ -147,4 +147,28 @@ fn the_page_around_a_signed_chat_can_only_repeat_what_was_signed() {
     let same = browser.configure("", r#"{"mode":"public","user_id":"u-1"}"#);
     assert_eq!(same.text(), r#"{"state":"complete"}"#);
     assert_eq!(browser.configure("", r#"{"user_id":"u-2"}"#).code(), "identity_unproven");
+}
+
+#[test]
+fn going_back_to_an_older_signed_launch_opens_it() {
+    let (proxy, _upstream, _folder) = proxy("bind");
+    let mut browser = Browser::new(&proxy, "sales.acme.test");
+    let secret = "a-new-signing-secret";
+    // Nearly too old when they are opened, too old when the browser goes back.
+    let at = now() - 299_000;
+    let pages: Vec<_> = ["red", "green", "blue"]
+        .map(|color| signed(secret, &[("color", color), ("user_id", "u-1")], at))
+        .into();
+    for query in &pages {
+        assert_eq!(browser.open(&format!("/?{query}")).status, 200);
+    }
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    for query in pages.iter().rev() {
+        let page = browser.open(&format!("/?{query}"));
+        assert_eq!(page.status, 200);
+        assert_eq!(told(&seen(&page), "X-Vestibule-User-Id"), Some("u-1"));
+    }
+    // Nobody else can.
+    let mut other = Browser::new(&proxy, "sales.acme.test");
+    assert_eq!(other.open(&format!("/?{}", pages[0])).status, 401);
 }

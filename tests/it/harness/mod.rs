@@ -3,6 +3,7 @@
 pub mod client;
 pub mod h2;
 pub mod proxy;
+pub mod replica;
 pub mod upstream;
 
 use std::time::Duration;

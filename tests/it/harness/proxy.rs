@@ -23,6 +23,7 @@ use vestibule::policy::session::keys::{PersonaKeys, SessionSecrets};
 use vestibule::route::{RouteTable, Target};
 use vestibule::tls::dev::DevCa;
 use vestibule::tls::store::{CertStore, Certificate};
+use vestibule::upstream::watch::Resolve;
 
 use super::PATIENCE;
 use super::client::Client;
@@ -113,7 +114,7 @@ impl Builder {
         let ca = DevCa::generate().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("access.log");
-        let options = Options { access_log: Some(log.clone()) };
+        let options = Options { access_log: Some(log.clone()), ..Options::default() };
         let app = App::start(self.snapshot(&ca), options).unwrap();
         Proxy { app, ca, log, _folder: folder }
     }
@@ -164,6 +165,7 @@ impl Builder {
             id: ServerId(NEXT.fetch_add(1, Ordering::Relaxed)),
         });
         Persona {
+            shells: Default::default(),
             framing: vestibule::policy::csp::CompiledCsp::none(),
             host_config: None,
             bridge: None,
@@ -195,6 +197,7 @@ impl Builder {
                 name: format!("upstream-{index}").into(),
                 servers: servers.collect(),
                 connect_timeout: self.connect_timeout,
+                policy: Default::default(),
                 response_timeout: self.response_timeout,
             }),
             app: AppKind::Generic,
@@ -225,6 +228,12 @@ fn certificate(ca: &DevCa, names: &[&str]) -> Certificate {
     Certificate::from_pem(chain, key).ok().unwrap()
 }
 
+fn load(text: &str, folder: &std::path::Path) -> Snapshot {
+    let loaded = vestibule::config::load_str("test.toml", text, folder);
+    let problems: Vec<_> = loaded.problems.iter().map(ToString::to_string).collect();
+    loaded.snapshot.unwrap_or_else(|| panic!("{}", problems.join("\n")))
+}
+
 impl Proxy {
     /// A persona on every path of `chat.test`, over one upstream.
     pub fn before(upstream: SocketAddr) -> Self {
@@ -233,15 +242,21 @@ impl Proxy {
 
     /// A server as this configuration says, `UPSTREAM` in it standing for the address.
     pub fn configured(text: &str, upstream: SocketAddr) -> Self {
+        Self::resolving(&text.replace("UPSTREAM", &upstream.to_string()), None)
+    }
+
+    /// The same, with names of upstreams resolved like this.
+    pub fn resolving(text: &str, resolve: Option<Resolve>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let text = text.replace("UPSTREAM", &upstream.to_string());
-        let loaded = vestibule::config::load_str("test.toml", &text, folder.path());
-        let problems: Vec<_> = loaded.problems.iter().map(ToString::to_string).collect();
-        let snapshot = loaded.snapshot.unwrap_or_else(|| panic!("{}", problems.join("\n")));
         let log = folder.path().join("access.log");
-        let options = Options { access_log: Some(log.clone()) };
-        let app = App::start(snapshot, options).unwrap();
+        let options = Options { access_log: Some(log.clone()), resolve };
+        let app = App::start(load(text, folder.path()), options).unwrap();
         Proxy { app, ca: DevCa::generate().unwrap(), log, _folder: folder }
+    }
+
+    /// Swaps in what this configuration says.
+    pub fn reload(&self, text: &str) {
+        self.app.replace(load(text, self._folder.path()));
     }
 
     pub fn http(&self) -> SocketAddr {

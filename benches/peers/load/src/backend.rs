@@ -19,6 +19,7 @@ pub const EVENT_BYTES: usize = 100;
 
 struct Answers {
     k1: Vec<u8>,
+    page: Vec<u8>,
     k64: Vec<u8>,
     m10: Vec<u8>,
 }
@@ -28,6 +29,7 @@ pub async fn run(args: &Args) -> Result<()> {
     println!("{{\"event\":\"ready\",\"addr\":\"{}\"}}", listener.local_addr()?);
     let answers: &'static Answers = Box::leak(Box::new(Answers {
         k1: full_answer(1024),
+        page: page(1024),
         k64: full_answer(64 * 1024),
         m10: full_answer(10 * 1024 * 1024),
     }));
@@ -41,6 +43,18 @@ pub async fn run(args: &Args) -> Result<()> {
 fn full_answer(bytes: usize) -> Vec<u8> {
     let mut answer = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {bytes}\r\n\r\n"
+    )
+    .into_bytes();
+    answer.resize(answer.len() + bytes, FILL);
+    answer
+}
+
+/// A page with a policy of its own, as apps send it.
+fn page(bytes: usize) -> Vec<u8> {
+    let mut answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\
+         Content-Security-Policy: default-src 'self'; img-src * data:; frame-ancestors 'none'; \
+         script-src 'self'\r\nX-Frame-Options: DENY\r\nContent-Length: {bytes}\r\n\r\n"
     )
     .into_bytes();
     answer.resize(answer.len() + bytes, FILL);
@@ -69,6 +83,7 @@ async fn serve(mut stream: TcpStream, answers: &'static Answers) -> Result<()> {
                 let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{head}");
                 stream.write_all(answer.as_bytes()).await?;
             }
+            "/signed/" => stream.write_all(&answers.page).await?,
             "/64k" => stream.write_all(&answers.k64).await?,
             "/10m" => stream.write_all(&answers.m10).await?,
             "/sse" => {
