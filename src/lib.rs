@@ -59,6 +59,7 @@ pub mod demo;
 pub mod edge;
 pub mod embed;
 pub mod explain;
+pub mod files;
 pub mod gate;
 pub mod http1;
 pub mod internal;

@@ -36,8 +36,8 @@ use visit::Visit;
 
 pub use facts::{Ambient, ConnectionFacts, Journal, Scheme};
 pub use outcome::{
-    Action, Admission, Answer, AnswerField, Configured, Dress, Forward, Framing, Handshake, Owner,
-    Passport, StreamOf, Under,
+    Action, Admission, Answer, AnswerField, Configured, Dress, FileAction, Forward, Framing,
+    Handshake, Owner, Passport, StreamOf, Under,
 };
 
 /// Decides about one request.
@@ -197,6 +197,9 @@ fn decide(
     let Asking { snapshot, connection, head, address } = *asking;
     checks::expectation(head)?;
     if asking.is_plain() {
+        if let Some(file) = checks::challenge(snapshot, head, address) {
+            return Ok(file);
+        }
         return checks::redirect_to_https(snapshot, address);
     }
     let place = asking
@@ -216,7 +219,7 @@ fn decide(
     }
     let _admitted = owner.front().addresses.check(connection.client_of(&head.fields))?;
     let below = place.below(address);
-    if checks::may_redirect(&head.method) {
+    if checks::may_redirect(&head.method) && !below.starts_with("/.vestibule/") {
         let base = address.path.strip_suffix(below).unwrap_or(&address.path);
         let base = base.trim_end_matches('/');
         if let Some((status, to)) = owner.front().redirects.find(below, address.query, base) {
@@ -234,6 +237,11 @@ fn decide(
     let path = if path.is_empty() { "/" } else { path };
     let Some(persona) = owner.persona() else {
         let dress = Dress { owner: Some(owner.clone()), ..Dress::default() };
+        if let (Owner::Site(site), None) = (&*owner, websocket)
+            && let Some(wanted) = site.folders.find(path)
+        {
+            return checks::file(wanted?, head, address, dress);
+        }
         let target = with_query(path, address.query);
         return Ok(Action::Forward(Box::new(Forward {
             target,

@@ -57,6 +57,8 @@ pub struct Order {
     /// Path and query, as the upstream saw them.
     pub target: String,
     pub now: UnixSeconds,
+    /// An ETag that is ours: it names the bytes, whatever caches are told.
+    pub is_file: bool,
     pub verdict: Verdict,
 }
 

@@ -73,6 +73,8 @@ section! {
         shared_hosts: List<Host>, "none", Enforced;
         /// Sign sessions: the first; those after it verify what they signed before.
         session_secrets: List<SecretRef>, "random at each start", Enforced;
+        /// Where an ACME client leaves its answers; served to plain requests before the redirect.
+        acme_webroot: FilePath, "none", Enforced;
         /// Bounds on what one client may use.
         limits: Table<Limits>, "", Enforced;
         /// How answers are compressed, where a persona or site does not say.
@@ -524,7 +526,11 @@ section! {
         /// Where it answers.
         hosts: List<Host>, REQUIRED, Enforced;
         /// The name of an upstream.
-        upstream: Name, REQUIRED, Enforced;
+        upstream: Name, "none, with root", Enforced;
+        /// A folder that is served in an upstream's place.
+        root: FilePath, "none", Enforced;
+        /// Folders that are served below these paths.
+        folders: Map<FilePath>, "none", Enforced;
         /// Personas of the same tenant that its pages embed.
         embeds: List<Name>, "none", Enforced;
         /// Networks that may come; all, where none is named.

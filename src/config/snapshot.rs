@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::embed::{Bridge, template};
 use crate::policy::assertion::{AssertionKey, AssertionPolicy};
 use crate::policy::csp::CompiledCsp;
 use crate::policy::front::Front;
+use crate::policy::front::folders::Folders;
 use crate::policy::injection::InjectionPolicy;
 use crate::policy::limits::Rules;
 use crate::policy::metadata::MetadataPolicy;
@@ -69,6 +70,8 @@ pub struct ServerSettings {
     /// Trusted peers must open each connection with a PROXY protocol header.
     pub proxy_protocol: bool,
     pub drain_timeout: Duration,
+    /// Where an ACME client leaves its answers.
+    pub acme_webroot: Option<Arc<Path>>,
     pub limits: Limits,
 }
 
@@ -251,6 +254,8 @@ pub struct Site {
     pub upstream: Arc<Upstream>,
     /// What its pages may frame.
     pub framing: CompiledCsp,
+    /// What is answered from the disk.
+    pub folders: Folders,
     /// What the operator puts in front of it.
     pub front: Front,
 }

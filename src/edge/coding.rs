@@ -33,7 +33,8 @@ pub fn encoder(
     }
     // Where the client says nothing about codings, nothing was negotiated.
     let compressor = order.compressor.as_ref()?;
-    let place = match (keepsake(asked, head), length) {
+    let own = || head.fields.named("etag").filter(|_| order.is_file);
+    let place = match (keepsake(asked, head).or_else(own), length) {
         (Some(validator), Some(length)) if !*bridge => Some(Place {
             tenant: owner.tenant().clone(),
             asset: Asset {

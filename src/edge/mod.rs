@@ -10,6 +10,7 @@ pub mod accept;
 mod coding;
 mod collect;
 mod ending;
+mod files;
 pub mod frames;
 pub mod h1;
 pub mod h2;

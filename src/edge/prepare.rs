@@ -19,8 +19,8 @@ use crate::http1::fields::Known;
 use crate::http1::framing::Framing;
 use crate::http1::head::{RequestHead, Version};
 use crate::pipeline::{
-    self, Action, Admission, Ambient, ConnectionFacts, Dress, Forward, Handshake, Owner, Passport,
-    Permit, Scheme, Under, admit,
+    self, Action, Admission, Ambient, ConnectionFacts, Dress, FileAction, Forward, Handshake,
+    Owner, Passport, Permit, Scheme, Under, admit,
 };
 use crate::policy::front::compression::Verdict;
 use crate::policy::identity::Place;
@@ -41,6 +41,7 @@ const MAX_PATH: usize = 2048;
 pub enum Prepared {
     Answer(Answer),
     Forward(Box<Prepare>),
+    File(Box<FileAction>),
 }
 
 pub struct Prepare {
@@ -141,6 +142,13 @@ pub fn prepare(
             }
             _ => Err(Rejection::new(Code::Internal, "forward without an owner")),
         },
+        Ok(Action::File(mut file)) => {
+            let wire = Wire { worker, snapshot, connection, head, request_id };
+            file.dress.fields = fields;
+            file.dress.is_https = connection.scheme_of(&head.fields) == Scheme::Https;
+            file.dress.order = wire.order_file(&file, ambient.now);
+            return (Prepared::File(file), record);
+        }
         Ok(Action::Redirect(location)) => Ok(respond::redirect(location)),
         Ok(Action::Moved(status, location)) => Ok(respond::to(status, location)),
         Ok(Action::SeeOther(location)) => Ok(respond::see_other(location)),
@@ -227,10 +235,16 @@ impl Wire<'_> {
         Prepare { plan, limits: self.snapshot.server.limits, dress, guard }
     }
 
+    fn order_file(&self, file: &FileAction, now: UnixSeconds) -> Option<Order> {
+        file.dress.owner.as_ref()?.front().compression.as_ref()?;
+        let target = format!("{}/{}", file.wanted.folder.display(), file.wanted.file);
+        Some(Order { is_file: true, ..self.order(target, now) })
+    }
+
     fn order(&self, target: String, now: UnixSeconds) -> Order {
         let takes_any = self.head.fields.get(Known::AcceptEncoding).is_some();
         let compressor = takes_any.then(|| Arc::clone(&self.worker.compressor));
-        Order { compressor, target, now, verdict: Verdict::Pass }
+        Order { compressor, target, now, is_file: false, verdict: Verdict::Pass }
     }
 }
 

@@ -130,7 +130,7 @@ pub fn problem(rejection: &Rejection, request_id: &str) -> Answer {
         Answer::new(rejection.status(), "application/problem+json", body.to_string().into_bytes())
             .with("Cache-Control", "no-store");
     if code == Code::MethodNotAllowed {
-        return answer.with("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        return answer.with("Allow", rejection.methods.as_str());
     }
     with_limits(answer, rejection)
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::accept;
 use crate::compress::Compressor;
@@ -33,6 +33,8 @@ use crate::upstream::registry::Registry;
 
 /// After a failed accept (no descriptors, mostly) trying at once would only burn the core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Looks at the disk at once, for one worker.
+const LOOKS: usize = 16;
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// What all workers share.
@@ -164,6 +166,8 @@ impl Shared {
 pub struct Worker {
     shared: Arc<Shared>,
     pub fleet: Fleet,
+    /// Looks at the disk that may be under way: the disk's slowness must not take every thread.
+    pub disk: Semaphore,
     names: Generator,
     /// Of this thread alone: the lock is never waited for.
     assertions: Mutex<AssertionStore>,
@@ -184,6 +188,7 @@ impl Worker {
         Self {
             fleet: Fleet::new(Arc::clone(&shared.upstreams), turn),
             shared,
+            disk: Semaphore::new(LOOKS),
             names: Generator::seeded(seed),
             assertions: Mutex::default(),
         }

@@ -10,6 +10,7 @@ use crate::config::snapshot::{AppKind, Persona, Shell, Site, Upstream};
 use crate::gate::target::Address;
 use crate::policy::csp::CompiledCsp;
 use crate::policy::front::Front;
+use crate::policy::front::folders::Wanted;
 use crate::policy::identity::{Identity, SessionHash};
 use crate::policy::metadata::Direction;
 use crate::policy::session::{SessionId, UnixSeconds};
@@ -139,8 +140,21 @@ pub enum Action {
     Moved(StatusCode, String),
     /// 303 to this location: the next step of a launch.
     SeeOther(String),
+    /// A file, if it is there.
+    File(Box<FileAction>),
     /// Answered here, in the app's place.
     Answer(Answer),
+}
+
+/// A file that answers in an upstream's place.
+#[derive(Debug)]
+pub struct FileAction {
+    pub wanted: Wanted,
+    /// As it is said; else by the file's name.
+    pub media_type: Option<&'static str>,
+    /// Where its path leads without a trailing slash, if it is a folder.
+    pub as_folder: Option<String>,
+    pub dress: Dress,
 }
 
 /// An answer of ours.

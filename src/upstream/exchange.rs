@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::client::{Client, ClientError};
 use super::connection::{Connection, Incoming, UpstreamError};
+use super::passage::{NOT_ENCODED, SLICE, drain, put};
 use crate::apps::engineio::BEGINNING;
 use crate::compress::Encoder;
 use crate::config::snapshot::Limits;
@@ -26,10 +27,6 @@ use crate::net::deadline::Deadline;
 
 /// Interim responses that one exchange may pass.
 const MAX_INTERIM: u8 = 16;
-
-/// Compressing so much of one answer is enough for one turn of its worker: a few milliseconds.
-const SLICE: usize = 128 * 1024;
-const NOT_ENCODED: &str = "the answer could not be compressed";
 
 /// How an exchange ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -468,43 +465,4 @@ impl<'a, C: Client> Exchange<'a, C> {
             _ => Failure::UpstreamTimeout,
         }))
     }
-}
-
-/// Gives the client data, or the encoder in its place; answers how much was taken.
-fn put<C: Client>(
-    client: &mut C,
-    encoder: &mut Option<Box<Encoder>>,
-    tally: &mut Tally,
-    cx: &mut Context<'_>,
-    data: &[u8],
-) -> Result<Poll<usize>, Failure> {
-    let Some(encoder) = encoder else {
-        let Poll::Ready(sent) = client.poll_data(cx, data) else { return Ok(Poll::Pending) };
-        let count = sent.map_err(|_| Failure::ClientGone)?;
-        tally.response_bytes += count as u64;
-        return Ok(Poll::Ready(count));
-    };
-    if drain(client, encoder, tally, cx)?.is_pending() {
-        return Ok(Poll::Pending);
-    }
-    encoder.write(data).map_err(|_| Failure::UpstreamProtocol(NOT_ENCODED))?;
-    Ok(Poll::Ready(data.len()))
-}
-
-/// Sends what is compressed and ready.
-fn drain<C: Client>(
-    client: &mut C,
-    encoder: &mut Encoder,
-    tally: &mut Tally,
-    cx: &mut Context<'_>,
-) -> Result<Poll<()>, Failure> {
-    while !encoder.own().is_empty() {
-        let Poll::Ready(sent) = client.poll_data(cx, encoder.own()) else {
-            return Ok(Poll::Pending);
-        };
-        let count = sent.map_err(|_| Failure::ClientGone)?;
-        encoder.sent(count);
-        tally.response_bytes += count as u64;
-    }
-    Ok(Poll::Ready(()))
 }

@@ -30,6 +30,7 @@ pub mod fleet;
 pub mod forward;
 pub mod group;
 pub mod member;
+pub mod passage;
 pub mod policy;
 pub mod pool;
 pub mod registry;

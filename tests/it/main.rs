@@ -16,6 +16,7 @@ mod errors;
 mod exchange;
 mod firewall;
 mod fleet;
+mod folders;
 mod framing;
 mod front;
 mod fronts;

@@ -6,6 +6,7 @@
 
 mod assertion;
 mod certificates;
+mod folders;
 mod framing;
 mod front;
 mod hosts;

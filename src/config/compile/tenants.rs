@@ -13,7 +13,9 @@ use super::super::values::Name;
 use super::assertion::Assertions;
 use super::framing::Framing;
 use super::signing::{Signers, Signing};
-use super::{Compiler, Surroundings, dangling, front, identity, injection, limits, shells};
+use super::{
+    Compiler, Surroundings, dangling, folders, front, identity, injection, limits, shells,
+};
 use crate::apps::streamlit::HostConfig;
 use crate::embed::{Around, Bridge};
 use crate::policy::limits::Rules;
@@ -130,12 +132,14 @@ fn tenant<'r>(
         embeds(entry, one, &key, compiler);
         let hosts = hosts(one.value.hosts.as_ref(), &key, compiler);
         let upstream = upstream(one.value.upstream.as_ref(), &key, around.upstreams, compiler);
+        let folders = folders::compile(entry, one, &key, compiler);
         let site = Arc::new(Site {
             tenant: entry.name.clone(),
             name: one.name.clone(),
             hosts: hosts.iter().map(|at| at.value.0.clone()).collect(),
             upstream: upstream.unwrap_or_else(|| stand_in(&one.name)),
             framing: framing.site(one, compiler),
+            folders,
             front: front::site(one, hosts, &inherited.front, (&entry.name, compiler)),
         });
         placed.push(Placed { what: Claimant::Site(site.clone()), hosts });

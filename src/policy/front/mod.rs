@@ -6,6 +6,8 @@
 
 pub mod addresses;
 pub mod compression;
+pub mod files;
+pub mod folders;
 pub mod headers;
 pub mod redirects;
 

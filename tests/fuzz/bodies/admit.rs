@@ -82,7 +82,7 @@ fn check(snapshot: &Snapshot, connection: &ConnectionFacts, head: &RequestHead, 
     let admission = vestibule::pipeline::admit(snapshot, connection, head, &ambient);
     let visible = |text: &str| text.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
     let forward = match admission.verdict {
-        Err(_) | Ok(Action::Answer(_)) => return,
+        Err(_) | Ok(Action::Answer(_) | Action::File(_)) => return,
         Ok(
             Action::Redirect(location) | Action::SeeOther(location) | Action::Moved(_, location),
         ) => {
@@ -188,6 +188,7 @@ fn snapshot(http_mode: HttpMode) -> Snapshot {
         hosts: vec!["b.test".into()],
         upstream: upstream(),
         framing: vestibule::policy::csp::CompiledCsp::none(),
+        folders: Default::default(),
         front: Default::default(),
     };
     add("b.test", "/", Target::Site(Arc::new(site)));
@@ -199,6 +200,7 @@ fn snapshot(http_mode: HttpMode) -> Snapshot {
             workers: 1,
             trusted_proxies: vec![],
             proxy_protocol: false,
+            acme_webroot: None,
             drain_timeout: Duration::ZERO,
             limits: Limits::default(),
         },
