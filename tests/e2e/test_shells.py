@@ -267,6 +267,21 @@ def test_the_chat_lies_over_its_place(place: str, shells: Shells, opened: Opened
         check_over(opened, f"shown again by {hide}")
 
 
+def test_the_chat_is_cut_off_and_rounded_with_its_place(shells: Shells, opened: Opened) -> None:
+    """By elements of the template that hide what flows over."""
+    opened.goto(shells.page(shells.url("shared")))
+    check_over(opened, "at first")
+    chat = opened.shell.locator(CHAT)
+    expect(chat).to_have_css("border-radius", "16px")
+    expect(chat).to_have_css("clip-path", "none")
+    opened.template.evaluate("Object.assign(document.querySelector('main').style, {height: '200px', overflow: 'auto'})")
+    # The padding of 24 pixels is above; below, 200 pixels and twice the padding are left of it.
+    expect(chat).to_have_css("clip-path", "inset(0px 0px 176px)")
+    opened.template.evaluate("document.querySelector('main').scrollTo(0, 124)")
+    expect(chat).to_have_css("clip-path", "inset(100px 0px 52px)")
+    check_over(opened, "scrolled inside")
+
+
 def test_the_chat_can_be_clicked_and_scrolled_where_it_lies(place: str, shells: Shells, opened: Opened) -> None:
     opened.goto(shells.page(shells.url(place)))
     box = check_over(opened, "before the click")
