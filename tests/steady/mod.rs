@@ -80,7 +80,15 @@ pub fn run(size: Size) -> Outcome {
     }
     let slowest = server.reload(&ca, size);
     tally.done.store(true, Ordering::SeqCst);
-    let failures = load.join().expect("the load ends");
+    let mut failures = load.join().expect("the load ends");
+    let ended = Instant::now();
+    while server.app.streams().all() > 0 {
+        if ended.elapsed() > PATIENCE {
+            failures.push(format!("still open: {:?}", server.app.streams()));
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let (requests, messages) = (&tally.requests, &tally.messages);
     Outcome {
         requests: requests.load(Ordering::SeqCst),
