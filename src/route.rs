@@ -36,6 +36,8 @@ pub enum Target {
     /// A page around a persona's chat: an index into `Persona::shells`.
     Shell(Arc<Persona>, usize),
     Site(Arc<Site>),
+    /// A tenant whose file cannot serve, and that has no version that can.
+    HeldBack(Arc<str>),
 }
 
 impl Target {
@@ -44,7 +46,7 @@ impl Target {
             Target::Persona(persona) | Target::Device(persona, _) | Target::Shell(persona, _) => {
                 Some(persona)
             }
-            Target::Site(_) => None,
+            Target::Site(_) | Target::HeldBack(_) => None,
         }
     }
 }

@@ -123,7 +123,8 @@ impl Server {
         let snapshot = loaded.snapshot.ok_or(loaded.problems).expect("a sound configuration");
         let app = App::start(snapshot, Options::default()).expect("loopback can be bound");
         let install = Box::new(app.installer());
-        let reloader = Reloader::new(file, &app.snapshot(), loaded.sources, install);
+        let sources = (loaded.sources, loaded.history);
+        let reloader = Reloader::new(file, &app.snapshot(), sources, install);
         Self { app, reloader: reloader.into(), folder: folder.to_owned(), upstream }
     }
 
