@@ -142,7 +142,7 @@ impl Reloader {
 
     fn load(&mut self) -> ReloadOutcome {
         let start = Instant::now();
-        let Loaded { snapshot, problems, sources, places, history } =
+        let Loaded { snapshot, problems, sources, places, history, .. } =
             config::follow(&self.path, &self.history);
         self.sources = sources;
         let Some(snapshot) = snapshot else { return self.refuse(problems) };
@@ -167,6 +167,13 @@ impl Reloader {
         self.refused = Some(problems.clone());
         ReloadOutcome::Refused { problems }
     }
+}
+
+/// The settings that differ and that only a restart can change: key, old and new.
+pub fn needs_restart(old: &Snapshot, new: &Snapshot) -> Vec<(&'static str, String, String)> {
+    let changed = Fixed::of(old).0.into_iter().zip(Fixed::of(new).0);
+    let changed = changed.filter(|(old, new)| old != new);
+    changed.map(|((key, old), (_, new))| (key, old, new)).collect()
 }
 
 /// What only a restart can change, as it would be written.

@@ -93,6 +93,17 @@ impl RouteTable {
         Ok(())
     }
 
+    /// Every address: host (`*.` and a parent for a wildcard), path (the root is `/`), target.
+    pub fn entries(&self) -> impl Iterator<Item = (String, &str, &Target)> {
+        let exact = self.exact.iter().map(|(host, routes)| (host.to_string(), routes));
+        let wildcard = self.wildcard.iter().map(|(host, routes)| (format!("*.{host}"), routes));
+        exact.chain(wildcard).flat_map(|(host, routes)| {
+            routes.paths.iter().map(move |(path, target)| {
+                (host.clone(), if path.is_empty() { "/" } else { &**path }, target)
+            })
+        })
+    }
+
     /// Personas of several tenants may answer at `host`, where anybody does.
     pub fn share(&mut self, host: &str) {
         let routes = match host.strip_prefix("*.") {

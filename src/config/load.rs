@@ -39,6 +39,8 @@ pub struct Loaded {
     pub places: HashMap<&'static str, Place>,
     /// For the next load, if this one is used.
     pub history: History,
+    /// What was read, the main file first.
+    pub texts: SourceTexts,
 }
 
 /// A position, for problems that are found after loading.
@@ -217,7 +219,7 @@ impl<'a> Loader<'a> {
     ) -> Loaded {
         let snapshot = snapshot.filter(|_| !self.problems.has_errors());
         let problems = self.problems.finish(&self.texts);
-        Loaded { snapshot, problems, sources: self.sources, places, history }
+        Loaded { snapshot, problems, sources: self.sources, places, history, texts: self.texts }
     }
 
     /// [`Loader::report`], in which the errors of tenants' files are no obstacle.
@@ -231,7 +233,7 @@ impl<'a> Loader<'a> {
         let snapshot = Some(snapshot).filter(|_| !self.problems.has_errors());
         self.problems.extend(of_tenants.into_found());
         let problems = self.problems.finish(&self.texts);
-        Loaded { snapshot, problems, sources: self.sources, places, history }
+        Loaded { snapshot, problems, sources: self.sources, places, history, texts: self.texts }
     }
 
     fn places(&self, root: &Root) -> HashMap<&'static str, Place> {

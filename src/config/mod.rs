@@ -22,6 +22,7 @@ mod history;
 mod include;
 mod keep;
 mod load;
+pub mod outline;
 mod parties;
 pub mod raw;
 mod reader;

@@ -50,6 +50,11 @@ impl SourceTexts {
         u32::try_from(self.0.len() - 1).expect("fewer files than would fit on a disk")
     }
 
+    /// The texts, in the order of reading.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|source| &*source.text)
+    }
+
     pub fn get(&self, file: u32) -> Arc<SourceText> {
         self.0[file as usize].clone()
     }
