@@ -80,6 +80,7 @@ class Deployment(Server):
             f'https = ["127.0.0.1:{self.port}"]',
             "workers = 2",
             'drain_timeout = "1s"',
+            'close_within = "1s"',
             secrets,
             "[tls]",
             f'certificates = [{{ cert = "{self.certificates.cert}", key = "{self.certificates.key}" }}]',
