@@ -228,12 +228,17 @@ impl Worker {
         self.names.next()
     }
 
-    /// Runs a tunnel in a task of its own, counted like a connection.
-    pub fn spawn_tunnel(&self, tunnel: Pin<Box<dyn Future<Output = ()> + Send>>) {
+    /// Runs a tunnel in a task of its own, counted like a connection. `kept` is dropped after it;
+    /// it is no part of the tunnel, because a future that awaits another is twice as large.
+    pub fn spawn_tunnel(
+        &self,
+        tunnel: Pin<Box<dyn Future<Output = ()> + Send>>,
+        kept: impl Send + 'static,
+    ) {
         let open = Open::new(Arc::clone(&self.shared));
         tokio::spawn(async move {
             tunnel.await;
-            drop(open);
+            drop((open, kept));
         });
     }
 
