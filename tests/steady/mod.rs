@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use vestibule::app::{App, Options};
+use vestibule::config::History;
 use vestibule::reload::{ReloadOutcome, Reloader};
 use vestibule::tls::dev::DevCa;
 
@@ -120,7 +121,7 @@ impl Server {
         write(&file, &main_file(upstream));
         std::fs::create_dir(folder.join("tenants")).expect("a folder");
         write(&folder.join(OTHER), &other(0));
-        let loaded = vestibule::config::load(&file);
+        let loaded = vestibule::config::follow(&file, &History::default());
         let snapshot = loaded.snapshot.ok_or(loaded.problems).expect("a sound configuration");
         let app = App::start(snapshot, Options::default()).expect("loopback can be bound");
         let install = Box::new(app.installer());

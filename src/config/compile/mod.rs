@@ -32,6 +32,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 pub use self::certificates::Coverage;
+pub use self::server::admin;
 pub use self::signing::Signers;
 pub use self::tenants::{Part, part};
 use super::allow::Trust;
@@ -61,8 +62,6 @@ pub struct Compiler<'a> {
     pub base: &'a Path,
     pub now: SystemTime,
 }
-
-pub use server::admin;
 
 impl Compiler<'_> {
     /// Where a file or folder lies, if whoever names it may use it; said where not. What a

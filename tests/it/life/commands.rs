@@ -220,6 +220,34 @@ fn a_tenant_that_is_held_back_is_told_and_keeps_its_streams() {
 }
 
 #[test]
+fn a_tenant_that_is_held_back_is_told_of_each_time() {
+    let upstream = app();
+    let server = Running::start(upstream.address, "");
+    let folder = server.file.parent().unwrap();
+    let tenant = folder.join("tenants/b.toml");
+    let bot = "[tenants.b.personas.bot]\nhosts = [\"b.test\"]\nupstream = \"app\"\n";
+    std::fs::create_dir(tenant.parent().unwrap()).unwrap();
+    std::fs::write(&tenant, bot).unwrap();
+    let allow = "[tenants.b]\nallow = { upstreams = [\"app\"] }\n";
+    let main = text(server.admin, server.upstream, allow);
+    std::fs::write(&server.file, format!("include = [\"tenants/*.toml\"]\n{main}")).unwrap();
+    let (code, said, _) = server.vestibule(&["reload"]);
+    assert_eq!(code, 0, "{said}");
+    std::fs::write(&tenant, format!("{bot}mod = \"public\"\n")).unwrap();
+    for _ in 0..2 {
+        let (code, said, problems) = server.vestibule(&["reload"]);
+        assert_eq!(code, 2, "{said}{problems}");
+        assert!(said.contains(": b, its last good version serves\n"), "{said}");
+        assert!(problems.contains("b.toml:4:1: error: tenants.b.personas.bot.mod: "), "{problems}");
+    }
+    let (code, said, _) = server.vestibule(&["status"]);
+    assert!(code == 0 && said.contains(": b, its last good"), "{said}");
+    std::fs::write(&tenant, bot).unwrap();
+    let (code, said, _) = server.vestibule(&["reload"]);
+    assert!(code == 0 && !said.contains("held back"), "{said}");
+}
+
+#[test]
 fn what_stands_in_the_way_is_said() {
     let upstream = app();
     let server = Running::start(upstream.address, "");
