@@ -13,6 +13,7 @@ mod compile;
 mod endpoints;
 pub mod error;
 mod load;
+pub mod process_secret;
 pub mod raw;
 mod reader;
 mod scalars;

@@ -11,8 +11,9 @@ use super::respond::{self, Answer};
 use super::worker::Worker;
 use crate::http1::framing::Framing;
 use crate::net::deadline::Deadline;
-use crate::pipeline::{ConnectionFacts, Dress, Permit};
+use crate::pipeline::{self, ConnectionFacts, Dress, Permit};
 use crate::rejection::Rejection;
+use crate::state::custody::Whose;
 use crate::state::sessions::{StreamGuard, while_open};
 use crate::telemetry::access_log::{Record, StreamLog};
 use crate::telemetry::request_id::RequestId;
@@ -83,7 +84,14 @@ pub async fn handle<C: Downstream>(
             Err(None) => return Finish::Abort,
         },
     };
-    let (prepared, mut record) = prepare(worker, connection, client, &request_id, (wanted, body));
+    let moved = match worker.custody.is_ours() {
+        true => None,
+        false => Box::pin(elsewhere(worker, connection, client)).await,
+    };
+    let (prepared, mut record) = match moved {
+        Some(answer) => (Prepared::Answer(answer), None),
+        None => prepare(worker, connection, client, &request_id, (wanted, body)),
+    };
     let mut tally = Tally::default();
     let mut finish = match prepared {
         Prepared::Answer(answer) => {
@@ -105,6 +113,25 @@ pub async fn handle<C: Downstream>(
         }
     }
     finish
+}
+
+/// For a request that may change what a successor is being given, or has been: waits for what comes
+/// of it. Where to ask instead, if there is a successor now; nothing where it is decided here.
+async fn elsewhere<C: Downstream>(
+    worker: &Worker,
+    connection: &ConnectionFacts,
+    client: &C,
+) -> Option<Answer> {
+    let head = client.request();
+    if client.refusal().is_some()
+        || !pipeline::changes_state(&worker.snapshot.load(), connection, head)
+    {
+        return None;
+    }
+    match worker.custody.settled().await {
+        Whose::Ours => None,
+        Whose::Successors => Some(respond::again(head)),
+    }
 }
 
 /// Reads a body that is decided about as a whole, at the cost of a launch until it is here.

@@ -15,6 +15,7 @@ pub mod h2;
 pub mod handle;
 pub mod headers;
 mod prepare;
+pub mod pulse;
 pub mod respond;
 pub mod tunnel;
 pub mod worker;

@@ -114,6 +114,7 @@ pub fn prepare(
         jars: &worker.jars,
         replays: &worker.replays,
         parked: &worker.parked,
+        is_ours: worker.custody.is_ours(),
         body: body.as_ref().ok().and_then(Option::as_deref),
         journal: None,
     };

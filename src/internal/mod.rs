@@ -35,6 +35,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::config::snapshot::Snapshot;
+use crate::net::intake::Door;
 use crate::policy::assertion::jwks;
 use answer::{Apps, Responder};
 pub use launch::launch;
@@ -55,18 +56,25 @@ pub struct InternalServer {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Binds `listen` and serves from a thread of its own. `key_set` is [`key_set`] of the live
+/// Serves whoever comes to `door` from a thread of its own. `key_set` is [`key_set`] of the live
 /// configuration, and `launch`, which is given an assertion, [`launch()`]; they are asked for each
 /// request, so that a reload needs nothing here.
 pub fn start(
-    listen: SocketAddr,
+    door: Door,
     key_set: impl Fn(Option<&str>) -> Option<String> + Send + Sync + 'static,
     launch: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
 ) -> io::Result<InternalServer> {
     let mut seed = [0; 16];
     getrandom::fill(&mut seed).map_err(io::Error::other)?;
     let apps = Apps { key_set: Box::new(key_set), launch: Box::new(launch) };
-    start_with(listen, Responder::new(apps, seed), PATIENCE)
+    start_with(door, Responder::new(apps, seed), PATIENCE)
+}
+
+/// The listener: no port is shared here.
+pub fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(listen)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 /// The JWKS document of one tenant, or of all; nothing for a tenant that is not there.
@@ -80,20 +88,14 @@ pub fn key_set(snapshot: &Snapshot, tenant: Option<&str>) -> Option<String> {
     }
 }
 
-fn start_with(
-    listen: SocketAddr,
-    responder: Responder,
-    patience: Duration,
-) -> io::Result<InternalServer> {
-    let listener = TcpListener::bind(listen)?;
-    listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
+fn start_with(door: Door, responder: Responder, patience: Duration) -> io::Result<InternalServer> {
+    let address = door.address()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (stop, stopped) = oneshot::channel();
     let thread = std::thread::Builder::new().name("internal".into()).spawn(move || {
         runtime.block_on(async {
             tokio::select! {
-                _ = accept_all(listener, Arc::new(responder), patience) => {}
+                () = accept_all(door, Arc::new(responder), patience) => {}
                 // Also when the sender is gone: what nobody holds is not wanted.
                 _ = stopped => {}
             }
@@ -125,17 +127,11 @@ impl fmt::Debug for InternalServer {
     }
 }
 
-/// Ends only where the socket cannot be used at all.
-async fn accept_all(
-    listener: TcpListener,
-    responder: Arc<Responder>,
-    patience: Duration,
-) -> io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+async fn accept_all(mut door: Door, responder: Arc<Responder>, patience: Duration) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return Ok(()) };
-        match listener.accept().await {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+        match door.accept().await {
             Ok((stream, _)) => {
                 tokio::spawn(serve(stream, Arc::clone(&responder), patience, permit));
             }
