@@ -135,7 +135,7 @@ impl Reloader {
 
 /// What only a restart can change, as it would be written.
 #[derive(Debug)]
-struct Fixed([(&'static str, String); 7]);
+struct Fixed([(&'static str, String); 8]);
 
 impl Fixed {
     fn of(snapshot: &Snapshot) -> Self {
@@ -148,6 +148,7 @@ impl Fixed {
             ("server.http", format!("{:?}", server.http)),
             ("server.workers", server.workers.to_string()),
             ("server.proxy_protocol", server.proxy_protocol.to_string()),
+            ("server.upgrade_socket", format!("{:?}", server.upgrade_socket)),
             ("admin.listen", address(snapshot.admin.listen)),
             ("internal.listen", address(snapshot.internal.listen)),
             ("tls.min_version", format!("{:?}", snapshot.tls.min_version)),

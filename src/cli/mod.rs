@@ -38,7 +38,7 @@ enum Command {
         check: bool,
     },
     /// Serve
-    Run(ConfigFile),
+    Run(Run),
     /// Report every problem of a configuration, with its place and its remedy
     Check(ConfigFile),
     /// Say what would become of a request, stage by stage, without sending it
@@ -49,6 +49,15 @@ enum Command {
     Verify(verify::Arguments),
     /// Print text that is ready to be pasted
     Snippet(snippet::Arguments),
+}
+
+#[derive(Debug, clap::Args)]
+struct Run {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Take the place of the process that serves, which is found at [server] upgrade_socket
+    #[arg(long)]
+    upgrade: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -64,7 +73,10 @@ pub fn main() -> ExitCode {
         Command::Demo { port, dir, check } => {
             crate::demo::run(&crate::demo::DemoOptions { https_port: port, dir, check })
         }
-        Command::Run(file) => run::run(&file.config),
+        Command::Run(Run { file, upgrade }) => {
+            let start = if upgrade { run::Start::Upgrade } else { run::Start::Alone };
+            run::run(&file.config, start)
+        }
         Command::Check(file) => check::check(&file.config),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Sign(arguments) => sign::run(arguments),

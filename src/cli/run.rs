@@ -1,27 +1,52 @@
 //! `vestibule run`: serve until a signal says stop, and follow the configuration file.
 
+mod succeed;
+
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 use crate::app::{App, Options};
 use crate::config::Loaded;
+use crate::net::intake::Begin;
 use crate::reload::{INTERVAL, Reloader, Watcher};
+use crate::systemd::{self, Watchdog};
+use crate::upgrade::give::{Event, Host};
+use succeed::{Origin, origin};
 
-pub fn run(file: &Path) -> ExitCode {
+/// Whether there is a process whose place is to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    Alone,
+    Upgrade,
+}
+
+pub fn run(file: &Path, start: Start) -> ExitCode {
+    // Before there is another thread: it takes what systemd says out of the environment.
+    let passed = systemd::sockets();
     let loaded = crate::config::load(file);
     for problem in &loaded.problems {
         eprintln!("{problem}");
     }
-    match serve(file, loaded) {
+    let served = passed
+        .map_err(Failure::Server)
+        .and_then(|passed| origin(file, loaded, (start, passed)))
+        .and_then(|(origin, loaded)| serve(file, origin, loaded));
+    let upgrade = match start {
+        Start::Alone => "",
+        Start::Upgrade => "; if another process served, it serves on",
+    };
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Configuration) => {
-            eprintln!("vestibule: {} is not usable, see above", file.display());
+            eprintln!("vestibule: {} is not usable, see above{upgrade}", file.display());
             ExitCode::FAILURE
         }
         Err(Failure::Server(error)) => {
-            eprintln!("vestibule: {error}");
+            eprintln!("vestibule: {error}{upgrade}");
             ExitCode::FAILURE
         }
     }
@@ -32,7 +57,7 @@ enum Failure {
     Server(String),
 }
 
-fn serve(file: &Path, loaded: Loaded) -> Result<(), Failure> {
+fn serve(file: &Path, origin: Origin, loaded: Loaded) -> Result<(), Failure> {
     let Loaded { snapshot: Some(snapshot), sources, .. } = loaded else {
         return Err(Failure::Configuration);
     };
@@ -48,8 +73,77 @@ fn serve(file: &Path, loaded: Loaded) -> Result<(), Failure> {
     };
     raise_descriptor_limit();
     let wanted = snapshot.server.limits.connections;
-    let app = App::start(snapshot, Options::default())
+    let Origin { mut inherited, predecessor, watchdog } = origin;
+    let app = App::start_with(snapshot, Options::default(), &mut inherited, Begin::Held)
         .map_err(|error| Failure::Server(error.to_string()))?;
+    let install = Box::new(app.installer());
+    let reloader = Reloader::new(file.into(), &app.snapshot(), sources, install);
+    let watcher = Watcher::spawn(reloader, INTERVAL, |outcome| {
+        eprintln!("vestibule: {outcome}");
+        systemd::ready(outcome);
+    })
+    .map_err(|error| failed("cannot watch the configuration", error))?;
+    let fed = watchdog.map(|interval| Watchdog::start(interval, Arc::clone(app.shared())));
+    let fed = fed.transpose().map_err(|error| failed("cannot feed the watchdog", error))?;
+    // The last that can fail: once it is done there may be no other process that serves.
+    let (tell, mut told) = mpsc::channel(4);
+    let host = succeed::begin(&app, (inherited, predecessor), watchdog, move |event| {
+        // The last one is for a process that has ended.
+        let _ = tell.blocking_send(event);
+    });
+    let _host: Option<Host> = host.map_err(Failure::Server)?;
+    announce(&app, wanted);
+    let end = loop {
+        let next = runtime.block_on(async {
+            tokio::select! {
+                signal = signals.next() => Next::Signal(signal),
+                Some(event) = told.recv() => Next::Upgrade(event),
+            }
+        });
+        match next {
+            Next::Signal(Received::Hangup) => {
+                systemd::reloading();
+                watcher.trigger();
+            }
+            Next::Signal(Received::Upgrade) => succeed::call(&app),
+            Next::Signal(Received::Terminate) => break End::Stopped,
+            Next::Signal(Received::Interrupt) => return Ok(()),
+            Next::Upgrade(event) => {
+                eprintln!("vestibule: {event}");
+                if let Event::HandedOver { pid } = event {
+                    systemd::succeeded_by(pid);
+                    break End::Succeeded;
+                }
+            }
+        }
+    };
+    drop(fed);
+    // What a reload revokes ends streams here too, as long as there are any after an upgrade.
+    let _watcher = match end {
+        End::Stopped => {
+            systemd::stopping();
+            None
+        }
+        End::Succeeded => Some(watcher),
+    };
+    eprintln!("vestibule: draining");
+    app.drain();
+    Ok(())
+}
+
+enum Next {
+    Signal(Received),
+    Upgrade(Event),
+}
+
+/// Why the server ends.
+enum End {
+    Stopped,
+    /// Another process serves in its place.
+    Succeeded,
+}
+
+fn announce(app: &App, wanted: usize) {
     let allowed = app.allowed_connections();
     if allowed < wanted {
         eprintln!(
@@ -67,21 +161,6 @@ fn serve(file: &Path, loaded: Loaded) -> Result<(), Failure> {
     if let Some(address) = app.internal() {
         eprintln!("vestibule: listening for the apps on http://{address}");
     }
-    let install = Box::new(app.installer());
-    let reloader = Reloader::new(file.into(), &app.snapshot(), sources, install);
-    let watcher = Watcher::spawn(reloader, INTERVAL, |outcome| eprintln!("vestibule: {outcome}"))
-        .map_err(|error| failed("cannot watch the configuration", error))?;
-    loop {
-        match runtime.block_on(signals.next()) {
-            Received::Hangup => watcher.trigger(),
-            Received::Terminate => break,
-            Received::Interrupt => return Ok(()),
-        }
-    }
-    drop(watcher);
-    eprintln!("vestibule: draining");
-    app.drain();
-    Ok(())
 }
 
 /// Takes all the descriptors that the system grants; the usual soft limit of 1024 is historical.
@@ -94,12 +173,15 @@ fn raise_descriptor_limit() {
 
 struct Signals {
     hangup: tokio::signal::unix::Signal,
+    upgrade: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
 
 enum Received {
     Hangup,
+    /// SIGUSR2, as other servers have it.
+    Upgrade,
     Terminate,
     Interrupt,
 }
@@ -108,6 +190,7 @@ impl Signals {
     fn listen() -> std::io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
@@ -116,6 +199,7 @@ impl Signals {
     async fn next(&mut self) -> Received {
         tokio::select! {
             _ = self.hangup.recv() => Received::Hangup,
+            _ = self.upgrade.recv() => Received::Upgrade,
             _ = self.terminate.recv() => Received::Terminate,
             _ = self.interrupt.recv() => Received::Interrupt,
         }

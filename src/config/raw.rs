@@ -71,6 +71,8 @@ section! {
         shared_hosts: List<Host>, "none", Enforced;
         /// Sign sessions: the first; those after it verify what they signed before.
         session_secrets: List<SecretRef>, "random at each start", Enforced;
+        /// Where a successor process finds this one, to take over from it.
+        upgrade_socket: FilePath, "none", Enforced;
         /// Bounds on what one client may use.
         limits: Table<Limits>, "", Enforced;
     }

@@ -68,6 +68,8 @@ pub struct ServerSettings {
     /// Trusted peers must open each connection with a PROXY protocol header.
     pub proxy_protocol: bool,
     pub drain_timeout: Duration,
+    /// Where a successor finds the process.
+    pub upgrade_socket: Option<PathBuf>,
     pub limits: Limits,
 }
 

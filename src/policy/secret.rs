@@ -33,6 +33,11 @@ impl Secret {
         self.0.is_empty()
     }
 
+    /// The bytes themselves, for a successor process and nobody else.
+    pub(crate) fn exposed(&self) -> &[u8] {
+        &self.0
+    }
+
     pub(super) fn hmac(&self) -> HmacSha256 {
         keyed(&self.0)
     }

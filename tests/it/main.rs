@@ -21,4 +21,5 @@ mod gate;
 mod http2;
 mod http2_websocket;
 mod messages;
+mod upgrade;
 mod websocket;

@@ -1,7 +1,7 @@
 //! Listeners, limits and the other settings of the process.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use super::super::snapshot::{
 use super::super::source::{At, Spot};
 use super::super::values::LogTarget;
 use super::Compiler;
+use crate::upgrade::socket::LONGEST_PATH;
 
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -31,11 +32,23 @@ pub fn compile(root: &Root, compiler: &mut Compiler<'_>) -> ServerSettings {
         trusted_proxies: nets.collect(),
         proxy_protocol: raw.proxy_protocol.as_ref().is_some_and(|at| at.value),
         drain_timeout: raw.drain_timeout.as_ref().map_or(DRAIN_TIMEOUT, |at| at.value),
+        upgrade_socket: upgrade_socket(raw, compiler),
         limits: limits(raw.limits.as_ref().map(|at| &*at.value), compiler),
     };
     check_listeners(root, raw, compiler);
     check_trust(raw, compiler);
     settings
+}
+
+fn upgrade_socket(raw: &Server, compiler: &mut Compiler<'_>) -> Option<PathBuf> {
+    let at = raw.upgrade_socket.as_ref()?;
+    let path = compiler.base.join(&at.value.0);
+    if path.as_os_str().len() > LONGEST_PATH {
+        let what = format!("{} is too long for a socket's address", path.display());
+        let remedy = format!("write a path of at most {LONGEST_PATH} bytes");
+        compiler.problems.error(at.spot, "server.upgrade_socket", Wrong::new(what, remedy));
+    }
+    Some(path)
 }
 
 fn one_per_core() -> usize {

@@ -198,6 +198,7 @@ fn snapshot(http_mode: HttpMode) -> Snapshot {
             trusted_proxies: vec![],
             proxy_protocol: false,
             drain_timeout: Duration::ZERO,
+            upgrade_socket: None,
             limits: Limits::default(),
         },
         admin: AdminSettings { listen: None },

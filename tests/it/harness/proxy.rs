@@ -140,6 +140,7 @@ impl Builder {
                 trusted_proxies: self.trusted_proxies.iter().map(|n| n.parse().unwrap()).collect(),
                 proxy_protocol: self.proxy_protocol,
                 drain_timeout: self.drain_timeout,
+                upgrade_socket: None,
                 limits: self.limits,
             },
             admin: AdminSettings { listen: None },
