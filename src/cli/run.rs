@@ -91,7 +91,7 @@ fn serve(file: &Path, origin: Origin, loaded: Loaded) -> Result<(), Failure> {
         // The last one is for a process that has ended.
         let _ = tell.blocking_send(event);
     });
-    let _host: Option<Host> = host.map_err(Failure::Server)?;
+    let host: Option<Host> = host.map_err(Failure::Server)?;
     announce(&app, wanted);
     let end = loop {
         let next = runtime.block_on(async {
@@ -118,13 +118,16 @@ fn serve(file: &Path, origin: Origin, loaded: Loaded) -> Result<(), Failure> {
         }
     };
     drop(fed);
-    // What a reload revokes ends streams here too, as long as there are any after an upgrade.
-    let _watcher = match end {
+    // What a reload revokes, and which sessions end at a successor, ends streams here too, as long as
+    // there are any.
+    let _listening = match end {
         End::Stopped => {
             systemd::stopping();
+            // Whoever is about to take over is too late.
+            drop(host);
             None
         }
-        End::Succeeded => Some(watcher),
+        End::Succeeded => Some((watcher, host)),
     };
     eprintln!("vestibule: draining");
     app.drain();

@@ -130,7 +130,15 @@ impl fmt::Debug for InternalServer {
 async fn accept_all(mut door: Door, responder: Arc<Responder>, patience: Duration) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+        let permit = loop {
+            let permit = Arc::clone(&room).acquire_owned();
+            match tokio::time::timeout(ACCEPT_PAUSE, permit).await {
+                Ok(Ok(permit)) => break permit,
+                Ok(Err(_)) => return,
+                // Without room it does not accept; a successor waits to be told so.
+                Err(_) => _ = door.obey().await,
+            }
+        };
         match door.accept().await {
             Ok((stream, _)) => {
                 tokio::spawn(serve(stream, Arc::clone(&responder), patience, permit));

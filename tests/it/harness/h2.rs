@@ -72,8 +72,12 @@ pub fn get(path: &str) -> Request<()> {
 impl Client {
     /// Default windows for streams, and a connection window that no stalled stream can use up.
     pub async fn connect(proxy: &Proxy) -> Self {
+        Self::connect_to(proxy.https(), proxy.ca.pem()).await
+    }
+
+    pub async fn connect_to(door: std::net::SocketAddr, ca_pem: &str) -> Self {
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(proxy.ca.pem().as_bytes()).unwrap()).unwrap();
+        roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -81,7 +85,7 @@ impl Client {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"h2".to_vec()];
-        let tcp = TcpStream::connect(proxy.https()).await.unwrap();
+        let tcp = TcpStream::connect(door).await.unwrap();
         tcp.set_nodelay(true).unwrap();
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         let name = ServerName::try_from("chat.test").unwrap();

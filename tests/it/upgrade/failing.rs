@@ -1,6 +1,7 @@
 //! A successor that comes to nothing leaves the process before it serving.
 
-use std::os::unix::net::UnixStream;
+use std::io::Write;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
 use vestibule::upgrade::link::{Link, LinkError};
@@ -151,10 +152,44 @@ fn what_is_no_message_or_of_another_version_is_refused() {
     assert!(link.receive(Instant::now() + PATIENCE).is_err());
     old.line("sent ACCEPTING out of turn");
     let mut nonsense = UnixStream::connect(house.path("upgrade.sock")).unwrap();
-    std::io::Write::write_all(&mut nonsense, b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    nonsense.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     old.line("what is no message");
     old.serves();
     house.upgrade().serves();
+}
+
+#[test]
+fn a_successor_that_is_told_nonsense_never_accepts() {
+    let state = |kind: u8| [&[0, 0, 0, 10, 6, 0, 0, 0, 4][..], b"acme", &[kind]].concat();
+    for (said, why) in [
+        (b"SSH-2.0-OpenSSH_9.9\r\n".to_vec(), "what is no message"),
+        (written(&Message::Go), "GO out of turn"),
+        (written(&welcome(NEWEST + 1)), "what is no message"),
+        ([written(&welcome(NEWEST)), state(99)].concat(), "what is no message"),
+        ([written(&welcome(NEWEST)), written(&Message::Yours)].concat(), "YOURS out of turn"),
+        (written(&welcome(NEWEST)), "has ended"),
+    ] {
+        let (house, _upstream) = house();
+        let socket = UnixListener::bind(house.path("upgrade.sock")).unwrap();
+        let mut successor = Process::start(house.command(&["--upgrade"]));
+        let (mut stream, _) = socket.accept().unwrap();
+        stream.write_all(&said).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(successor.ended().code(), Some(1), "{}", successor.said());
+        let line = successor.line("if another process served, it serves on");
+        assert!(line.contains(why), "{line}");
+        assert!(!successor.said().contains("listening on"), "{}", successor.said());
+    }
+}
+
+fn welcome(version: u16) -> Message {
+    Message::Welcome { version, secret: None, watchdog: 0, listeners: 0, elders: 0 }
+}
+
+fn written(message: &Message) -> Vec<u8> {
+    let mut frame = Vec::new();
+    message.write(&mut frame);
+    frame
 }
 
 #[test]

@@ -6,10 +6,13 @@ mod remembered;
 mod systemd;
 mod under_load;
 
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
 use process::Process;
+use vestibule::tls::dev::DevCa;
 
 /// A configuration in a folder of its own, and processes that serve it one after the other.
 struct House {
@@ -18,7 +21,7 @@ struct House {
 
 impl House {
     /// `UPSTREAM` in the text is this address; `[server]` is written here.
-    fn new(upstream: std::net::SocketAddr, server: &str, text: &str) -> Self {
+    fn new(upstream: SocketAddr, server: &str, text: &str) -> Self {
         let house = Self { folder: tempfile::tempdir().unwrap() };
         let text = text.replace("UPSTREAM", &upstream.to_string());
         house.configure(&format!(
@@ -30,9 +33,24 @@ impl House {
     }
 
     /// One persona for `chat.test`.
-    fn plain(upstream: std::net::SocketAddr, server: &str) -> Self {
+    fn plain(upstream: SocketAddr, server: &str) -> Self {
         let text = "[tenants.acme.personas.chat]\nhosts = [\"chat.test\"]\nupstream = \"app\"\n";
         Self::new(upstream, server, text)
+    }
+
+    /// The same behind TLS too.
+    fn with_tls(upstream: SocketAddr, server: &str) -> (Self, DevCa) {
+        let ca = DevCa::generate().unwrap();
+        let leaf = ca.issue(&["chat.test"]).unwrap();
+        let text = "[tls]\ncertificates = [{ cert = \"leaf.pem\", key = \"leaf.key\" }]\n\
+                    [tenants.acme.personas.chat]\nhosts = [\"chat.test\"]\nupstream = \"app\"\n";
+        let server = format!("https = [\"127.0.0.1:0\"]\n{server}");
+        let house = Self::new(upstream, &server, text);
+        std::fs::write(house.path("leaf.pem"), leaf.cert_chain_pem).unwrap();
+        std::fs::write(house.path("leaf.key"), leaf.key_pem).unwrap();
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(house.path("leaf.key"), private).unwrap();
+        (house, ca)
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -19,6 +19,8 @@ pub struct Process {
     child: Child,
     said: Said,
     door: Option<SocketAddr>,
+    /// Behind TLS.
+    pub tls: Option<SocketAddr>,
 }
 
 impl Process {
@@ -32,7 +34,7 @@ impl Process {
                 tell.1.notify_all();
             }
         });
-        Self { child, said, door: None }
+        Self { child, said, door: None, tls: None }
     }
 
     /// Waits until it listens.
@@ -40,6 +42,10 @@ impl Process {
         let mut process = Self::start(command);
         let line = process.line("listening on http://");
         process.door = Some(line.rsplit("http://").next().unwrap().parse().unwrap());
+        // It is told first.
+        let said = process.said();
+        let tls = said.lines().find_map(|line| line.split_once("listening on https://"));
+        process.tls = tls.map(|(_, address)| address.parse().unwrap());
         process
     }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::House;
 use super::process::REQUEST;
 use crate::harness::client::Client;
+use crate::harness::h2;
 use crate::harness::upstream::Upstream;
 
 /// Clients that ask until they are told to stop; one that fails panics.
@@ -71,6 +72,56 @@ fn ten_upgrades_under_load_fail_no_request_and_refuse_no_connection() {
     process.serves();
     let answered = load.end();
     assert!(answered > 100, "{answered}");
+}
+
+/// Asks over HTTP/2, three requests at a time, until told to stop; on a new connection once the old
+/// one takes no more.
+fn asks_over_http2(door: SocketAddr, ca: &str, stop: &AtomicBool) -> usize {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (mut answered, mut connections) = (0, 0);
+        let mut client = h2::Client::connect_to(door, ca).await;
+        while !stop.load(Ordering::Relaxed) {
+            if !client.is_open().await {
+                client = h2::Client::connect_to(door, ca).await;
+                connections += 1;
+            }
+            let mut asked = Vec::new();
+            for _ in 0..3 {
+                asked.push(client.begin(h2::get("/asset.js"), true).await.0);
+            }
+            for response in asked {
+                let response = h2::answer(response).await;
+                assert_eq!((response.status.as_u16(), &*response.text()), (200, "ok"));
+                answered += 1;
+            }
+        }
+        assert!(connections > 0, "it stayed with a process that is gone");
+        answered
+    })
+}
+
+#[test]
+fn behind_tls_and_over_http2_nothing_fails_either() {
+    let upstream = Upstream::ok();
+    let (house, ca) = House::with_tls(upstream.address, "workers = 2");
+    let mut process = house.serve();
+    let door = process.tls.unwrap();
+    let stop = Arc::<AtomicBool>::default();
+    let (told, pem) = (Arc::clone(&stop), ca.pem().to_owned());
+    let over_http2 = std::thread::spawn(move || asks_over_http2(door, &pem, &told));
+    for _ in 0..4 {
+        let successor = house.upgrade();
+        assert_eq!(successor.tls, Some(door));
+        for _ in 0..5 {
+            let mut client = Client::tls(door, ca.pem(), "chat.test", &["http/1.1"]).unwrap();
+            assert_eq!(client.send(REQUEST).read_response().unwrap().status, 200);
+        }
+        assert!(process.ended().success(), "{}", process.said());
+        process = successor;
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert!(over_http2.join().unwrap() > 10);
 }
 
 #[test]
