@@ -55,7 +55,7 @@ enum Command {
 struct Run {
     #[command(flatten)]
     file: ConfigFile,
-    /// Take the place of the process that serves, which is found at [server] upgrade_socket
+    /// Take the place of the process that serves, which is found at `upgrade_socket`
     #[arg(long)]
     upgrade: bool,
 }

@@ -3,6 +3,8 @@
 
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use vestibule::upgrade::link::Link;
@@ -13,7 +15,7 @@ use super::process::PATIENCE;
 use crate::firewall::browser::Browser;
 use crate::firewall::signed::{now, signed};
 use crate::firewall::{reflecting, seen, told};
-use crate::harness::client::Client;
+use crate::harness::client::{Client, Response};
 use crate::harness::upstream::Upstream;
 
 const SECRET: &str = "a-new-signing-secret";
@@ -26,6 +28,9 @@ fn house() -> (House, Upstream) {
         user_id = \"optional\"\nsigned = true\n\
         signing = { secrets = [\"file:secret\"] }\n\
         variables = [{ name = \"plan\", source = \"query\" }]\n\
+        [tenants.acme.personas.once]\nhosts = [\"once.test\"]\nupstream = \"app\"\n\
+        user_id = \"optional\"\nsigned = true\n\
+        signing = { secrets = [\"file:secret\"], replay = \"once\" }\n\
         [tenants.acme.personas.chat]\nhosts = [\"chat.test\"]\nupstream = \"app\"\n\
         user_id = \"required\"\ntrust_asserted = true\nuser_id_format = \"integer\"\n\
         app = \"streamlit\"\n\
@@ -129,15 +134,71 @@ fn a_session_that_ends_at_the_successor_ends_its_streams_at_the_process_before()
     drop(old);
 }
 
-/// One request on an open connection, as a frame navigates.
-fn ask(client: &mut Client, target: &str) -> crate::harness::client::Response {
-    client
-        .send(format!(
-            "GET {target} HTTP/1.1\r\nHost: sales.test\r\nSec-Fetch-Mode: navigate\r\n\
-             Sec-Fetch-Dest: iframe\r\nSec-Fetch-Site: cross-site\r\nAccept: text/html\r\n\r\n"
-        ))
-        .read_response()
-        .unwrap()
+/// A request as a frame navigates.
+fn navigation(host: &str, target: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: {host}\r\nSec-Fetch-Mode: navigate\r\n\
+         Sec-Fetch-Dest: iframe\r\nSec-Fetch-Site: cross-site\r\nAccept: text/html\r\n\r\n"
+    )
+}
+
+/// One on an open connection.
+fn ask(client: &mut Client, target: &str) -> Response {
+    client.send(navigation("sales.test", target)).read_response().unwrap()
+}
+
+/// The same link twice at once: on a connection that stays as long as it may, and on a new one.
+fn race(door: SocketAddr, kept: Option<Client>, target: &str) -> (Option<Client>, usize) {
+    let request = navigation("once.test", target);
+    let mut clients = [kept.unwrap_or_else(|| Client::plain(door)), Client::plain(door)];
+    for client in &mut clients {
+        client.send(&request);
+    }
+    let mut passed = 0;
+    let [kept, _] = clients.map(|mut client| {
+        let mut response = client.read_response().unwrap();
+        let stays = response.field("connection") != Some("close");
+        while response.status == 307 {
+            assert_eq!(response.field("location"), Some(target));
+            response = Client::plain(door).send(&request).read_response().unwrap();
+        }
+        match response.status {
+            200 | 303 => passed += 1,
+            403 => assert_eq!(response.field("content-type"), Some("text/html; charset=utf-8")),
+            other => panic!("{other}: {response:?}"),
+        }
+        stays.then_some(client)
+    });
+    (kept, passed)
+}
+
+#[test]
+fn no_link_is_used_twice_however_often_the_process_changes() {
+    let (house, _upstream) = house();
+    let mut process = house.serve();
+    let door = process.door();
+    let stop = Arc::<AtomicBool>::default();
+    let racers = [0, 1].map(|racer| {
+        let stop = Arc::clone(&stop);
+        std::thread::spawn(move || {
+            let (mut kept, mut links) = (None, 0);
+            while !stop.load(Ordering::Relaxed) {
+                let passed;
+                (kept, passed) = race(door, kept, &link(&format!("u-{racer}-{links}")));
+                assert_eq!(passed, 1, "link {links}");
+                links += 1;
+            }
+            links
+        })
+    });
+    for _ in 0..4 {
+        let successor = house.upgrade();
+        assert!(process.ended().success());
+        process = successor;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let links: usize = racers.map(|racer| racer.join().unwrap()).iter().sum();
+    assert!(links > 10, "{links}");
 }
 
 #[test]
