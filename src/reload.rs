@@ -172,7 +172,8 @@ impl Fixed {
                 column: place.column,
                 key: (*key).into(),
                 what: format!("a reload cannot change {old} to {new}").into(),
-                remedy: "restart Vestibule, or put the old value back".into(),
+                remedy: "restart Vestibule, by `run --upgrade` for one, or put the old value back"
+                    .into(),
             }
         };
         changed.map(problem).collect()

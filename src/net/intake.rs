@@ -20,6 +20,7 @@ use tokio::sync::watch;
 enum Order {
     Open,
     Held,
+    Left,
 }
 
 /// The order, and who follows it. One of it is made for each server.
@@ -111,6 +112,12 @@ impl Intake {
         self.0.order.send_replace(Order::Open);
     }
 
+    /// A successor has every listener: none is polled here again, nor kept open.
+    pub fn leave(&self) {
+        self.0.order.send_replace(Order::Left);
+        self.close();
+    }
+
     /// Lets go of the kept descriptors.
     pub fn close(&self) {
         lock(&self.0.kept).clear();
@@ -177,15 +184,22 @@ impl Door {
     /// Returns at once while the order is to poll; else puts the listener down, says so, and waits
     /// until it is. For whoever has another reason not to accept.
     pub async fn obey(&mut self) -> io::Result<()> {
-        while *self.order.borrow_and_update() == Order::Held {
-            self.put_down()?;
+        loop {
+            // Not in the place of the match: it must not be locked while this waits.
+            let order = *self.order.borrow_and_update();
+            match order {
+                Order::Open => {
+                    self.tell(false);
+                    return Ok(());
+                }
+                Order::Held => self.put_down()?,
+                Order::Left => self.listener = Listener::Gone,
+            }
             self.tell(true);
             if self.order.changed().await.is_err() {
                 return Err(gone());
             }
         }
-        self.tell(false);
-        Ok(())
     }
 
     fn take_up(&mut self) -> io::Result<()> {
@@ -297,7 +311,7 @@ mod tests {
         let kept = old.kept().unwrap().remove(0);
         assert_eq!(kept.configured, address);
         serve(new.door(kept.listener));
-        old.close();
+        old.leave();
         new.open();
         assert!(is_served(&mut queued, LONG));
         assert!(is_served(&mut std::net::TcpStream::connect(address).unwrap(), LONG));

@@ -33,6 +33,11 @@ impl Custody {
         self.whose.load(Ordering::Acquire) == OURS
     }
 
+    /// Whether another process serves in the place of this one.
+    pub fn is_given(&self) -> bool {
+        self.whose.load(Ordering::Acquire) == SUCCESSORS
+    }
+
     /// From now on nothing changes. Who looked before may still be at it: see the caller.
     pub fn begin(&self) {
         self.whose.store(COPIED, Ordering::Release);
@@ -74,7 +79,7 @@ mod tests {
         assert!(custody.is_ours());
         assert_eq!(custody.settled().now_or_never(), Some(Whose::Ours));
         custody.begin();
-        assert!(!custody.is_ours());
+        assert!(!custody.is_ours() && !custody.is_given());
         let mut waiting = Box::pin(custody.settled());
         assert_eq!((&mut waiting).now_or_never(), None);
         custody.keep();
@@ -83,6 +88,6 @@ mod tests {
         let waiting = Box::pin(custody.settled());
         custody.give();
         assert_eq!(waiting.now_or_never(), Some(Whose::Successors));
-        assert!(!custody.is_ours());
+        assert!(!custody.is_ours() && custody.is_given());
     }
 }

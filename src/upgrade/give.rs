@@ -225,6 +225,7 @@ impl Held<'_> {
     fn give(mut self) {
         self.is_given = true;
         self.shared.drain();
+        self.shared.intake.leave();
         self.shared.custody.give();
     }
 }

@@ -64,3 +64,6 @@ pub fn import(shared: &Shared, Batch { tenant, items }: Batch) -> Result<(), Str
 pub fn import_clock(shared: &Shared, nanos: u64) {
     shared.inherit_clock(Moment::START.plus(std::time::Duration::from_nanos(nanos)));
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::House;
-use super::process::REQUEST;
+use super::process::{Process, REQUEST};
 use crate::harness::client::Client;
 use crate::harness::h2;
 use crate::harness::upstream::Upstream;
@@ -141,6 +141,27 @@ fn any_number_of_workers_takes_over_from_any_other() {
         process = successor;
     }
     assert!(load.end() > 20);
+}
+
+#[test]
+fn what_listens_for_the_apps_goes_over_too() {
+    let upstream = Upstream::ok();
+    let house = House::plain(upstream.address, "[internal]\nlisten = \"127.0.0.1:0\"");
+    let mut process = house.serve();
+    let told = |process: &Process| -> SocketAddr {
+        let line = process.line("listening for the apps on http://");
+        line.rsplit("http://").next().unwrap().parse().unwrap()
+    };
+    let address = told(&process);
+    for _ in 0..2 {
+        let successor = house.upgrade();
+        assert_eq!(told(&successor), address);
+        assert!(process.ended().success());
+        let mut client = Client::plain(address);
+        client.send("GET /.well-known/jwks.json HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert_eq!(client.read_response().unwrap().status, 200);
+        process = successor;
+    }
 }
 
 #[test]
