@@ -84,13 +84,14 @@ pub async fn handle<C: Downstream>(
             Err(None) => return Finish::Abort,
         },
     };
-    let moved = match worker.custody.is_ours() {
-        true => None,
-        false => Box::pin(elsewhere(worker, connection, client)).await,
+    let custody = match worker.custody.is_ours() {
+        true => Ok(true),
+        false => Box::pin(custody(worker, connection, client)).await,
     };
-    let (prepared, mut record) = match moved {
-        Some(answer) => (Prepared::Answer(answer), None),
-        None => prepare(worker, connection, client, &request_id, (wanted, body)),
+    let (prepared, mut record) = match custody {
+        // Nothing is awaited from the look at whose it is to the end of the decision.
+        Ok(is_ours) => prepare(worker, connection, client, &request_id, (wanted, body), is_ours),
+        Err(answer) => (Prepared::Answer(answer), None),
     };
     let mut tally = Tally::default();
     let mut finish = match prepared {
@@ -115,22 +116,28 @@ pub async fn handle<C: Downstream>(
     finish
 }
 
-/// For a request that may change what a successor is being given, or has been: waits for what comes
-/// of it. Where to ask instead, if there is a successor now; nothing where it is decided here.
-async fn elsewhere<C: Downstream>(
+/// Whether what is remembered may be changed by this request's decision, while a successor is being
+/// given it or has been. Whoever would change it waits for what comes of that; the answer is where
+/// to ask instead.
+async fn custody<C: Downstream>(
     worker: &Worker,
     connection: &ConnectionFacts,
     client: &C,
-) -> Option<Answer> {
+) -> Result<bool, Answer> {
     let head = client.request();
-    if client.refusal().is_some()
-        || !pipeline::changes_state(&worker.snapshot.load(), connection, head)
-    {
-        return None;
-    }
-    match worker.custody.settled().await {
-        Whose::Ours => None,
-        Whose::Successors => Some(respond::again(head)),
+    loop {
+        if worker.custody.is_ours() {
+            return Ok(true);
+        }
+        if client.refusal().is_some()
+            || !pipeline::changes_state(&worker.snapshot.load(), connection, head)
+        {
+            return Ok(false);
+        }
+        match worker.custody.settled().await {
+            Whose::Ours => {}
+            Whose::Successors => return Err(respond::again(head)),
+        }
     }
 }
 

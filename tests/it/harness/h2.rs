@@ -136,7 +136,21 @@ impl Client {
 
 /// Waits for the whole response.
 pub async fn answer(response: ResponseFuture) -> Answer {
-    let (parts, mut body) = response.await.unwrap().into_parts();
+    whole(response.await.unwrap()).await
+}
+
+/// The same; nothing where the server has said that it did not begin with the request
+/// (RFC 9113, section 6.8), as the client may have sent it when it was told so.
+pub async fn answer_or_untouched(response: ResponseFuture) -> Option<Answer> {
+    match response.await {
+        Ok(response) => Some(whole(response).await),
+        Err(error) if error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+async fn whole(response: http::Response<RecvStream>) -> Answer {
+    let (parts, mut body) = response.into_parts();
     let (data, error) = read(&mut body).await;
     assert!(error.is_none(), "{parts:?} {error:?}");
     let trailers = body.trailers().await.unwrap();
