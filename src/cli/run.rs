@@ -9,10 +9,11 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::app::{App, Options};
+use crate::app::{App, Options, Urge};
 use crate::config::Loaded;
 use crate::net::intake::Begin;
 use crate::reload::{INTERVAL, Reloader, Watcher};
+use crate::state::streams::Counts;
 use crate::systemd::{self, Watchdog};
 use crate::upgrade::give::{Event, Host};
 use succeed::{Origin, origin};
@@ -87,6 +88,13 @@ fn serve(file: &Path, origin: Origin, loaded: Loaded) -> Result<(), Failure> {
         }
     })
     .map_err(|error| failed("cannot watch the configuration", error))?;
+    let watcher = Arc::new(watcher);
+    let asked = Arc::downgrade(&watcher);
+    app.reload_with(Box::new(move || {
+        let watcher = asked.upgrade()?;
+        systemd::reloading();
+        watcher.reload()
+    }));
     let fed = watchdog.map(|interval| Watchdog::start(interval, Arc::clone(app.shared())));
     let fed = fed.transpose().map_err(|error| failed("cannot feed the watchdog", error))?;
     // The last that can fail: once it is done there may be no other process that serves.
@@ -95,7 +103,7 @@ fn serve(file: &Path, origin: Origin, loaded: Loaded) -> Result<(), Failure> {
         // The last one is for a process that has ended.
         let _ = tell.blocking_send(event);
     });
-    let host: Option<Host> = host.map_err(Failure::Server)?;
+    let mut host: Option<Host> = host.map_err(Failure::Server)?;
     announce(&app, wanted);
     let end = loop {
         let next = runtime.block_on(async {
@@ -122,19 +130,23 @@ fn serve(file: &Path, origin: Origin, loaded: Loaded) -> Result<(), Failure> {
         }
     };
     drop(fed);
+    if let End::Stopped = end {
+        // Whoever is about to take over is too late, and must not keep those who wait from us.
+        drop(host.take());
+    }
+    app.turn_away();
     // What a reload revokes, and which sessions end at a successor, ends streams here too, as long as
     // there are any.
     let _listening = match end {
         End::Stopped => {
             systemd::stopping();
-            // Whoever is about to take over is too late.
-            drop(host);
+            // After a reload that is under way.
+            drop(watcher);
             None
         }
         End::Succeeded => Some((watcher, host)),
     };
-    eprintln!("vestibule: draining");
-    app.drain();
+    drain(app, &runtime, &mut signals);
     Ok(())
 }
 
@@ -167,6 +179,28 @@ fn announce(app: &App, wanted: usize) {
     }
     if let Some(address) = app.internal() {
         eprintln!("vestibule: listening for the apps on http://{address}");
+    }
+    if let Some(address) = app.admin() {
+        eprintln!("vestibule: listening for operators on http://{address}");
+    }
+}
+
+fn drain(app: App, runtime: &tokio::runtime::Runtime, signals: &mut Signals) {
+    let Counts { requests, events, websockets } = app.streams();
+    eprintln!(
+        "vestibule: draining; open: {requests} requests, {events} event streams, {websockets} \
+         WebSockets; SIGTERM again ends them now, SIGINT cuts them"
+    );
+    let cut = app.drain_while(|time| {
+        let signal = runtime.block_on(async { tokio::time::timeout(time, signals.next()).await });
+        match signal {
+            Ok(Received::Terminate) => Urge::Hurry,
+            Ok(Received::Interrupt) => Urge::Stop,
+            Ok(Received::Hangup | Received::Upgrade) | Err(_) => Urge::None,
+        }
+    });
+    if cut > 0 {
+        eprintln!("vestibule: cut {cut} streams");
     }
 }
 

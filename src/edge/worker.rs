@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use futures_util::FutureExt;
 use tokio::sync::Notify;
 
 use super::accept;
@@ -26,6 +27,7 @@ use crate::state::limits::Limiter;
 use crate::state::parked::Parked;
 use crate::state::replay::Replays;
 use crate::state::sessions::Sessions;
+use crate::state::streams::{Shard, Streams};
 use crate::telemetry::access_log::LogHandle;
 use crate::telemetry::request_id::{Generator, Random};
 use crate::upstream::fleet::Fleet;
@@ -43,6 +45,7 @@ pub struct Shared {
     pub log: LogHandle,
     pub limiter: Limiter,
     pub sessions: Sessions,
+    pub streams: Streams,
     pub jars: Arc<Jars>,
     pub parked: Parked,
     pub replays: Replays,
@@ -78,6 +81,7 @@ impl Shared {
             log,
             limiter: Limiter::default(),
             sessions: Sessions::default(),
+            streams: Streams::default(),
             jars: Arc::default(),
             parked: Parked::default(),
             replays: Replays::default(),
@@ -109,6 +113,7 @@ impl Shared {
     }
 
     fn follow(&self, snapshot: &Snapshot) {
+        self.streams.follow(snapshot, self.moment());
         let names = || snapshot.tenants.keys().map(|name| &**name);
         self.limiter.follow(names());
         self.sessions.follow(names());
@@ -145,6 +150,7 @@ impl Shared {
         let now = UnixSeconds::from(SystemTime::now());
         self.limiter.tidy(self.moment());
         self.sessions.tidy(now);
+        self.streams.tidy();
         self.jars.tidy(now);
         self.parked.tidy(now);
         self.replays.tidy(now);
@@ -168,6 +174,10 @@ impl Shared {
         self.room.notify_waiters();
     }
 
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
     /// Ends every worker's runtime, and with it all that is still open.
     pub fn stop(&self) {
         self.drain();
@@ -179,6 +189,8 @@ impl Shared {
 pub struct Worker {
     shared: Arc<Shared>,
     pub fleet: Fleet,
+    /// What this worker has open.
+    pub shard: Arc<Shard>,
     names: Generator,
     /// Of this thread alone: the lock is never waited for.
     assertions: Mutex<AssertionStore>,
@@ -197,6 +209,7 @@ impl Worker {
         // Workers that begin at different servers do not all meet at the same one.
         let turn = u64::from(seed[0]);
         Self {
+            shard: shared.streams.shard(),
             fleet: Fleet::new(Arc::clone(&shared.upstreams), turn),
             shared,
             names: Generator::seeded(seed),
@@ -214,12 +227,8 @@ impl Worker {
     }
 
     fn sweep(&self) {
-        self.fleet.pool.sweep();
+        self.fleet.sweep();
         self.shared.tidy();
-    }
-
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
     }
 
     pub fn random(&self) -> Random {
@@ -254,6 +263,7 @@ impl Worker {
                 let door = worker.intake.door(listener);
                 tokio::spawn(accept_all(Arc::clone(&worker), door, scheme));
             }
+            tokio::spawn(end_due(Arc::clone(&worker)));
             ready(Ok(()));
             let mut sweep = tokio::time::interval(SWEEP);
             let (beat, mut pulse) = (worker.pulse.join(), tokio::time::interval(BEAT));
@@ -294,21 +304,38 @@ async fn accept_all(worker: Arc<Worker>, mut door: Door, scheme: Scheme) {
                 let _ = door.obey().await;
             };
             tokio::select! {
-                () = &mut stop => return,
+                () = &mut stop => break,
                 () = pause => {}
             }
         }
         if worker.is_draining() {
-            return;
+            break;
         }
         let accepted = tokio::select! {
             biased;
-            () = &mut stop => return,
+            () = &mut stop => break,
             accepted = door.accept() => accepted,
         };
         match accepted {
             Ok((stream, peer)) => serve(&worker, stream, peer, scheme),
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+    // The kernel has accepted those who wait: closing the listener would reset them. Where a successor
+    // has the listener too, the door is held, and they are the successor's.
+    while worker.connections() < worker.allowed_connections()
+        && let Some(Ok((stream, peer))) = door.accept().now_or_never()
+    {
+        serve(&worker, stream, peer, scheme);
+    }
+}
+
+/// Ends streams when their time has come, for ever.
+async fn end_due(worker: Arc<Worker>) {
+    loop {
+        match worker.shard.end_due(worker.moment()) {
+            None => worker.shard.sooner().await,
+            Some(next) => _ = tokio::time::timeout(next, worker.shard.sooner()).await,
         }
     }
 }

@@ -1,12 +1,14 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::*;
 use crate::config::Loader;
 use crate::net::intake::{Begin, Intake};
+use crate::net::service::{CONNECTIONS, HEAD_BYTES};
 
 const KEYS: &str = r#"{"keys":[]}"#;
 const ANYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);

@@ -9,3 +9,4 @@ pub mod intake;
 pub mod io;
 pub mod listener;
 pub mod proxy_header;
+pub mod service;

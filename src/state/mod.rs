@@ -8,3 +8,4 @@ mod names;
 pub mod parked;
 pub mod replay;
 pub mod sessions;
+pub mod streams;

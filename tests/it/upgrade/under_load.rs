@@ -145,22 +145,27 @@ fn any_number_of_workers_takes_over_from_any_other() {
 }
 
 #[test]
-fn what_listens_for_the_apps_goes_over_too() {
+fn what_listens_for_apps_and_operators_goes_over_too() {
     let upstream = Upstream::ok();
-    let house = House::plain(upstream.address, "[internal]\nlisten = \"127.0.0.1:0\"");
+    let others = "[internal]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"";
+    let house = House::plain(upstream.address, others);
     let mut process = house.serve();
-    let told = |process: &Process| -> SocketAddr {
-        let line = process.line("listening for the apps on http://");
-        line.rsplit("http://").next().unwrap().parse().unwrap()
+    let told = |process: &Process| -> [SocketAddr; 2] {
+        ["the apps", "operators"].map(|whom| {
+            let line = process.line(&format!("listening for {whom} on http://"));
+            line.rsplit("http://").next().unwrap().parse().unwrap()
+        })
     };
-    let address = told(&process);
+    let addresses = told(&process);
     for _ in 0..2 {
         let successor = house.upgrade();
-        assert_eq!(told(&successor), address);
+        assert_eq!(told(&successor), addresses);
         assert!(process.ended().success());
-        let mut client = Client::plain(address);
-        client.send("GET /.well-known/jwks.json HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        assert_eq!(client.read_response().unwrap().status, 200);
+        for (address, path) in addresses.iter().zip(["/.well-known/jwks.json", "/readyz"]) {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            let response = Client::plain(*address).send(request).read_response().unwrap();
+            assert_eq!(response.status, 200, "{path}");
+        }
         process = successor;
     }
 }
