@@ -21,8 +21,8 @@
 //! what is open, cookies kept for browsers that keep none, what launches left for the apps),
 //! [`internal`] tells the apps that, and the keys of assertions, [`admin`] is for operators, [`app`]
 //! starts and stops the whole, [`upgrade`] puts a new process in its place, [`systemd`] is told about
-//! all that, [`cli`] is what people type, [`explain`] shows a decision without a request, [`demo`]
-//! shows it all on loopback.
+//! all that, [`cli`] is what people type, [`explain`] shows a decision without a request, [`diff`]
+//! what a reload would change, [`demo`] shows it all on loopback.
 //!
 //! # What is open
 //!
@@ -65,6 +65,7 @@ pub mod apps;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod diff;
 pub mod edge;
 pub mod embed;
 pub mod explain;

@@ -10,7 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::app::{App, Options, Urge};
-use crate::config::Loaded;
+use crate::config::snapshot::HeldBack;
+use crate::config::{History, Loaded};
 use crate::net::intake::Begin;
 use crate::reload::{INTERVAL, Reloader, Watcher};
 use crate::state::streams::Counts;
@@ -28,7 +29,7 @@ pub enum Start {
 pub fn run(file: &Path, start: Start) -> ExitCode {
     // Before there is another thread: it takes what systemd says out of the environment.
     let passed = systemd::sockets();
-    let loaded = crate::config::load(file);
+    let loaded = crate::config::follow(file, &History::default());
     for problem in &loaded.problems {
         eprintln!("{problem}");
     }
@@ -59,7 +60,7 @@ enum Failure {
 }
 
 fn serve(file: &Path, origin: Origin, loaded: Loaded) -> Result<(), Failure> {
-    let Loaded { snapshot: Some(snapshot), sources, .. } = loaded else {
+    let Loaded { snapshot: Some(snapshot), sources, history, .. } = loaded else {
         return Err(Failure::Configuration);
     };
     let failed = |what: &str, error: std::io::Error| Failure::Server(format!("{what}: {error}"));
@@ -78,7 +79,11 @@ fn serve(file: &Path, origin: Origin, loaded: Loaded) -> Result<(), Failure> {
     let app = App::start_with(snapshot, Options::default(), &mut inherited, Begin::Held)
         .map_err(|error| Failure::Server(error.to_string()))?;
     let install = Box::new(app.installer());
-    let reloader = Reloader::new(file.into(), &app.snapshot(), sources, install);
+    let mut reloader = Reloader::new(file.into(), &app.snapshot(), (sources, history), install);
+    tell_held_back(&app);
+    if let Some(problem) = reloader.keep() {
+        eprintln!("{problem}");
+    }
     let shared = Arc::clone(app.shared());
     let watcher = Watcher::spawn(reloader, INTERVAL, move |outcome| {
         // A successor says it itself.
@@ -160,6 +165,14 @@ enum End {
     Stopped,
     /// Another process serves in its place.
     Succeeded,
+}
+
+fn tell_held_back(app: &App) {
+    for tenant in &app.snapshot().held_back {
+        // What is wrong was printed when the files were read.
+        let HeldBack { tenant, serves, .. } = tenant;
+        eprintln!("vestibule: the tenant {tenant} is held back, {serves}");
+    }
 }
 
 fn announce(app: &App, wanted: usize) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Failure, Start};
 use crate::app::App;
-use crate::config::Loaded;
+use crate::config::{History, Loaded};
 use crate::net::inherited::Inherited;
 use crate::systemd;
 use crate::upgrade::elders::Elders;
@@ -39,7 +39,11 @@ pub(super) fn origin(
     };
     let (predecessor, inherited) = take::ask(path).map_err(Failure::Server)?;
     // What the random secret signs must be what the other process's has signed.
-    let loaded = if predecessor.is_compiled_anew { crate::config::load(file) } else { loaded };
+    let loaded = if predecessor.is_compiled_anew {
+        crate::config::follow(file, &History::default())
+    } else {
+        loaded
+    };
     let theirs = Duration::from_micros(predecessor.watchdog);
     let watchdog = watchdog.or(Some(theirs)).filter(|interval| !interval.is_zero());
     Ok((Origin { inherited, predecessor: Some(predecessor), watchdog }, loaded))

@@ -140,6 +140,7 @@ impl Builder {
             certificates.insert(Arc::new(certificate(ca, names)));
         }
         Snapshot {
+            held_back: Vec::new(),
             server: ServerSettings {
                 https: vec!["127.0.0.1:0".parse().unwrap()],
                 http: vec!["127.0.0.1:0".parse().unwrap()],
