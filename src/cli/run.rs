@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::app::{App, Options, Urge};
 use crate::config::snapshot::HeldBack;
-use crate::config::{History, Loaded};
+use crate::config::{History, Loaded, Sources};
 use crate::net::intake::Begin;
 use crate::reload::{INTERVAL, Reloader, Watcher};
 use crate::state::streams::Counts;
@@ -78,28 +78,8 @@ fn serve(file: &Path, origin: Origin, loaded: Loaded) -> Result<(), Failure> {
     let Origin { mut inherited, predecessor, watchdog } = origin;
     let app = App::start_with(snapshot, Options::default(), &mut inherited, Begin::Held)
         .map_err(|error| Failure::Server(error.to_string()))?;
-    let install = Box::new(app.installer());
-    let mut reloader = Reloader::new(file.into(), &app.snapshot(), (sources, history), install);
-    tell_held_back(&app);
-    if let Some(problem) = reloader.keep() {
-        eprintln!("{problem}");
-    }
-    let shared = Arc::clone(app.shared());
-    let watcher = Watcher::spawn(reloader, INTERVAL, move |outcome| {
-        // A successor says it itself.
-        if !shared.custody.is_given() {
-            eprintln!("vestibule: {outcome}");
-            systemd::ready(outcome);
-        }
-    })
-    .map_err(|error| failed("cannot watch the configuration", error))?;
-    let watcher = Arc::new(watcher);
-    let asked = Arc::downgrade(&watcher);
-    app.reload_with(Box::new(move || {
-        let watcher = asked.upgrade()?;
-        systemd::reloading();
-        watcher.reload()
-    }));
+    let watcher = follow(file, &app, (sources, history))
+        .map_err(|error| failed("cannot watch the configuration", error))?;
     let fed = watchdog.map(|interval| Watchdog::start(interval, Arc::clone(app.shared())));
     let fed = fed.transpose().map_err(|error| failed("cannot feed the watchdog", error))?;
     // The last that can fail: once it is done there may be no other process that serves.
@@ -108,9 +88,68 @@ fn serve(file: &Path, origin: Origin, loaded: Loaded) -> Result<(), Failure> {
         // The last one is for a process that has ended.
         let _ = tell.blocking_send(event);
     });
-    let mut host: Option<Host> = host.map_err(Failure::Server)?;
+    let host: Option<Host> = host.map_err(Failure::Server)?;
     announce(&app, wanted);
-    let end = loop {
+    let end = wait(&runtime, (&mut signals, &mut told), &watcher, &app);
+    // Whoever reports now is not waited for.
+    told.close();
+    drop(fed);
+    let _listening = match end {
+        End::Cut => return Ok(()),
+        // What a reload revokes, and which sessions end at a successor, ends streams here too, as
+        // long as there are any.
+        End::Succeeded => Some((watcher, host)),
+        End::Stopped => {
+            // Whoever is about to take over is too late, and must not keep those who wait from us.
+            drop(host);
+            app.turn_away();
+            systemd::stopping();
+            // After a reload that is under way.
+            drop(watcher);
+            None
+        }
+    };
+    drain(app, &runtime, &mut signals);
+    Ok(())
+}
+
+/// Follows the files that the server was configured with, from now on.
+fn follow(file: &Path, app: &App, known: (Sources, History)) -> std::io::Result<Arc<Watcher>> {
+    let install = Box::new(app.installer());
+    let mut reloader = Reloader::new(file.into(), &app.snapshot(), known, install);
+    for tenant in &app.snapshot().held_back {
+        // What is wrong was printed when the files were read.
+        let HeldBack { tenant, serves, .. } = tenant;
+        eprintln!("vestibule: the tenant {tenant} is held back, {serves}");
+    }
+    if let Some(problem) = reloader.keep() {
+        eprintln!("{problem}");
+    }
+    let shared = Arc::clone(app.shared());
+    let watcher = Arc::new(Watcher::spawn(reloader, INTERVAL, move |outcome| {
+        // A successor says it itself.
+        if !shared.custody.is_given() {
+            eprintln!("vestibule: {outcome}");
+            systemd::ready(outcome);
+        }
+    })?);
+    let asked = Arc::downgrade(&watcher);
+    app.reload_with(Box::new(move || {
+        let watcher = asked.upgrade()?;
+        systemd::reloading();
+        watcher.reload()
+    }));
+    Ok(watcher)
+}
+
+/// Does what signals say, until the server is to end.
+fn wait(
+    runtime: &tokio::runtime::Runtime,
+    (signals, told): (&mut Signals, &mut mpsc::Receiver<Event>),
+    watcher: &Watcher,
+    app: &App,
+) -> End {
+    loop {
         let next = runtime.block_on(async {
             tokio::select! {
                 signal = signals.next() => Next::Signal(signal),
@@ -122,37 +161,18 @@ fn serve(file: &Path, origin: Origin, loaded: Loaded) -> Result<(), Failure> {
                 systemd::reloading();
                 watcher.trigger();
             }
-            Next::Signal(Received::Upgrade) => succeed::call(&app),
-            Next::Signal(Received::Terminate) => break End::Stopped,
-            Next::Signal(Received::Interrupt) => return Ok(()),
+            Next::Signal(Received::Upgrade) => succeed::call(app),
+            Next::Signal(Received::Terminate) => return End::Stopped,
+            Next::Signal(Received::Interrupt) => return End::Cut,
             Next::Upgrade(event) => {
                 eprintln!("vestibule: {event}");
                 if let Event::HandedOver { pid } = event {
                     systemd::succeeded_by(pid);
-                    break End::Succeeded;
+                    return End::Succeeded;
                 }
             }
         }
-    };
-    drop(fed);
-    if let End::Stopped = end {
-        // Whoever is about to take over is too late, and must not keep those who wait from us.
-        drop(host.take());
     }
-    app.turn_away();
-    // What a reload revokes, and which sessions end at a successor, ends streams here too, as long as
-    // there are any.
-    let _listening = match end {
-        End::Stopped => {
-            systemd::stopping();
-            // After a reload that is under way.
-            drop(watcher);
-            None
-        }
-        End::Succeeded => Some((watcher, host)),
-    };
-    drain(app, &runtime, &mut signals);
-    Ok(())
 }
 
 enum Next {
@@ -163,16 +183,9 @@ enum Next {
 /// Why the server ends.
 enum End {
     Stopped,
+    Cut,
     /// Another process serves in its place.
     Succeeded,
-}
-
-fn tell_held_back(app: &App) {
-    for tenant in &app.snapshot().held_back {
-        // What is wrong was printed when the files were read.
-        let HeldBack { tenant, serves, .. } = tenant;
-        eprintln!("vestibule: the tenant {tenant} is held back, {serves}");
-    }
 }
 
 fn announce(app: &App, wanted: usize) {
