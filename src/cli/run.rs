@@ -91,6 +91,7 @@ fn serve(file: &Path, loaded: Loaded) -> Result<(), Failure> {
     loop {
         match runtime.block_on(signals.next()) {
             Received::Hangup => watcher.trigger(),
+            Received::Reopen => reopen(&app),
             Received::Terminate => break,
             Received::Interrupt => return Ok(()),
         }
@@ -113,11 +114,20 @@ fn drain(app: App, runtime: &tokio::runtime::Runtime, signals: &mut Signals) {
         match signal {
             Ok(Received::Terminate) => Urge::Hurry,
             Ok(Received::Interrupt) => Urge::Stop,
-            Ok(Received::Hangup) | Err(_) => Urge::None,
+            Ok(Received::Hangup | Received::Reopen) | Err(_) => Urge::None,
         }
     });
     if cut > 0 {
         eprintln!("vestibule: cut {cut} streams");
+    }
+}
+
+/// After the log was moved away.
+fn reopen(app: &App) {
+    match app.reopen_log() {
+        Ok(true) => eprintln!("vestibule: the access log was opened anew"),
+        Ok(false) => eprintln!("vestibule: the access log is no file: nothing to open anew"),
+        Err(error) => eprintln!("vestibule: the access log cannot be opened anew: {error}"),
     }
 }
 
@@ -131,12 +141,14 @@ fn raise_descriptor_limit() {
 
 struct Signals {
     hangup: tokio::signal::unix::Signal,
+    reopen: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
 
 enum Received {
     Hangup,
+    Reopen,
     Terminate,
     Interrupt,
 }
@@ -145,6 +157,7 @@ impl Signals {
     fn listen() -> std::io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
+            reopen: signal(SignalKind::user_defined1())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
@@ -153,6 +166,7 @@ impl Signals {
     async fn next(&mut self) -> Received {
         tokio::select! {
             _ = self.hangup.recv() => Received::Hangup,
+            _ = self.reopen.recv() => Received::Reopen,
             _ = self.terminate.recv() => Received::Terminate,
             _ = self.interrupt.recv() => Received::Interrupt,
         }

@@ -12,9 +12,10 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::accept;
+use crate::compress::Compressor;
 use crate::config::snapshot::{Limits, Serves, Snapshot};
 use crate::net::listener;
 use crate::pipeline::Scheme;
@@ -34,6 +35,8 @@ use crate::upstream::registry::Registry;
 
 /// After a failed accept (no descriptors, mostly) trying at once would only burn the core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Looks at the disk at once, for one worker.
+const LOOKS: usize = 16;
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// What all workers share.
@@ -48,6 +51,7 @@ pub struct Shared {
     pub jars: Arc<Jars>,
     pub parked: Parked,
     pub replays: Replays,
+    pub compressor: Arc<Compressor>,
     pub upstreams: Arc<Registry>,
     /// Where the monotonic clock of limits begins.
     epoch: Instant,
@@ -78,6 +82,7 @@ impl Shared {
             jars: Arc::default(),
             parked: Parked::default(),
             replays: Replays::default(),
+            compressor: Arc::default(),
             upstreams: Arc::default(),
             epoch: Instant::now(),
             tidied: AtomicU64::new(0),
@@ -112,6 +117,7 @@ impl Shared {
         self.jars.follow(names());
         self.parked.follow(names());
         self.replays.follow(names());
+        self.compressor.kept.follow(names());
         self.upstreams.follow(snapshot.upstreams.values(), Instant::now());
         for persona in snapshot.tenants.values().flat_map(|tenant| &tenant.personas) {
             if let Some(moment) = persona.revoked_before {
@@ -138,6 +144,7 @@ impl Shared {
         self.jars.tidy(now);
         self.parked.tidy(now);
         self.replays.tidy(now);
+        self.compressor.kept.tidy(now);
     }
 
     /// Client connections and tunnels that are open.
@@ -174,6 +181,8 @@ pub struct Worker {
     pub fleet: Fleet,
     /// What this worker has open.
     pub shard: Arc<Shard>,
+    /// Looks at the disk that may be under way: the disk's slowness must not take every thread.
+    pub disk: Semaphore,
     names: Generator,
     /// Of this thread alone: the lock is never waited for.
     assertions: Mutex<AssertionStore>,
@@ -195,6 +204,7 @@ impl Worker {
             shard: shared.streams.shard(),
             fleet: Fleet::new(Arc::clone(&shared.upstreams), turn),
             shared,
+            disk: Semaphore::new(LOOKS),
             names: Generator::seeded(seed),
             assertions: Mutex::default(),
         }
@@ -218,12 +228,17 @@ impl Worker {
         self.names.next()
     }
 
-    /// Runs a tunnel in a task of its own, counted like a connection.
-    pub fn spawn_tunnel(&self, tunnel: Pin<Box<dyn Future<Output = ()> + Send>>) {
+    /// Runs a tunnel in a task of its own, counted like a connection. `kept` is dropped after it;
+    /// it is no part of the tunnel, because a future that awaits another is twice as large.
+    pub fn spawn_tunnel(
+        &self,
+        tunnel: Pin<Box<dyn Future<Output = ()> + Send>>,
+        kept: impl Send + 'static,
+    ) {
         let open = Open::new(Arc::clone(&self.shared));
         tokio::spawn(async move {
             tunnel.await;
-            drop(open);
+            drop((open, kept));
         });
     }
 

@@ -1,6 +1,7 @@
 //! What is remembered between requests. It lives outside the snapshot, survives a reload, and
 //! every map in it is bounded.
 
+pub mod encoded;
 pub mod jar;
 pub mod limits;
 pub mod parked;
