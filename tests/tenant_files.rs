@@ -248,6 +248,14 @@ fn the_incumbent_keeps_a_host() {
 }
 
 #[test]
+fn a_host_of_before_gives_no_right_to_a_wildcard_over_it() {
+    let mut it = World::new(&[("b", &["2.example"]), ("c", &["1.example"])]);
+    it.hosts("b", &["*.example"]);
+    it.reload();
+    it.expect(&[("1.example", "c"), ("2.example", "b")], &[("b", Serves::LastGood)]);
+}
+
+#[test]
 fn among_newcomers_the_order_of_files_decides() {
     let mut it = World::new(&[]);
     it.hosts("b", &["host.example"]);
@@ -522,7 +530,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn no_edit_of_one_tenant_takes_anything_from_another(edits in edits()) {

@@ -54,6 +54,8 @@ struct Party {
     choice: Option<Choice>,
     /// Why the new version does not serve.
     wrong: Vec<Found>,
+    /// Another tenant has what it claims.
+    is_outdone: bool,
 }
 
 /// A version that may serve.
@@ -164,6 +166,7 @@ impl<'l, 'a> Parties<'l, 'a> {
             good: None,
             choice: Some(Choice::New),
             wrong: Vec::new(),
+            is_outdone: false,
         });
     }
 
@@ -211,7 +214,8 @@ impl<'l, 'a> Parties<'l, 'a> {
         };
         let wrong = if new.is_good() { Vec::new() } else { new.errors() };
         let (name, good) = (Arc::from(stem), good.cloned());
-        self.add(Party { name, is_main: false, new: Some(new), last, good, choice, wrong });
+        let (new, is_main, is_outdone) = (Some(new), false, false);
+        self.add(Party { name, is_main, new, last, good, choice, wrong, is_outdone });
     }
 
     /// A file of a tenant that stands elsewhere too.
