@@ -212,6 +212,7 @@ mod tests {
             variables: Default::default(),
             signing: None,
             meters: Default::default(),
+            front: Default::default(),
             tenant: "tenant".into(),
             name: path.into(),
             hosts: Vec::new(),

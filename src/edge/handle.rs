@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::collect;
 use super::ending::PATIENCE;
+use super::files;
 use super::open::Open;
 use super::prepare::{Prepare, Prepared, Wanted, prepare, request_id, wanted_body};
 use super::respond::{self, Answer};
@@ -15,8 +16,9 @@ use super::worker::Worker;
 use crate::http1::fields::Fields;
 use crate::http1::framing::Framing;
 use crate::net::deadline::Deadline;
-use crate::pipeline::{ConnectionFacts, Dress, Permit};
+use crate::pipeline::{self, ConnectionFacts, Dress, Permit};
 use crate::rejection::{Code, Rejection};
+use crate::state::custody::Whose;
 use crate::state::streams::Ended;
 use crate::telemetry::access_log::{Record, StreamLog};
 use crate::telemetry::request_id::RequestId;
@@ -87,13 +89,35 @@ pub async fn handle<C: Downstream>(
             Err(None) => return Finish::Abort,
         },
     };
-    let (prepared, mut record, measured) =
-        prepare(worker, connection, client, &request_id, (wanted, body));
+    let custody = match worker.custody.is_ours() {
+        true => Ok(true),
+        false => Box::pin(custody(worker, connection, client)).await,
+    };
+    let (prepared, mut record, measured) = match custody {
+        // Nothing is awaited from the look at whose it is to the end of the decision.
+        Ok(is_ours) => prepare(worker, connection, client, &request_id, (wanted, body), is_ours),
+        Err(answer) => (Prepared::Answer(answer), None, None),
+    };
     let mut tally = Tally::default();
     let mut finish = match prepared {
         Prepared::Answer(answer) => {
             tally.status = Some(answer.status);
             answered(client, deadline, worker.limits().body_timeout, &answer).await
+        }
+        Prepared::File(action) => {
+            let finish = files::serve(worker, client, deadline, *action, &mut tally).await;
+            match finish {
+                Ok(finish) => finish,
+                Err((rejection, dress)) => {
+                    if let Some(record) = &mut record {
+                        record.rejected(&rejection);
+                    }
+                    let answer = refused(client, &rejection, dress, &request_id);
+                    tally.rejected = Some(rejection.code);
+                    tally.status = Some(answer.status);
+                    answered(client, deadline, worker.limits().body_timeout, &answer).await
+                }
+            }
         }
         Prepared::Forward(mut prepare) => {
             client.dress(std::mem::take(&mut prepare.dress));
@@ -101,7 +125,9 @@ pub async fn handle<C: Downstream>(
                 .await
         }
     };
-    measured.ends(started, &tally);
+    if let Some(measured) = measured {
+        measured.ends(started, &tally);
+    }
     if let Some(mut record) = record {
         record.finish(started, &tally, matches!(finish, Finish::Abort));
         if let Finish::Switched(switched) = &mut finish {
@@ -111,6 +137,31 @@ pub async fn handle<C: Downstream>(
         }
     }
     finish
+}
+
+/// Whether what is remembered may be changed by this request's decision, while a successor is being
+/// given it or has been. Whoever would change it waits for what comes of that; the answer is where
+/// to ask instead.
+async fn custody<C: Downstream>(
+    worker: &Worker,
+    connection: &ConnectionFacts,
+    client: &C,
+) -> Result<bool, Answer> {
+    let head = client.request();
+    loop {
+        if worker.custody.is_ours() {
+            return Ok(true);
+        }
+        if client.refusal().is_some()
+            || !pipeline::changes_state(&worker.snapshot.load(), connection, head)
+        {
+            return Ok(false);
+        }
+        match worker.custody.settled().await {
+            Whose::Ours => {}
+            Whose::Successors => return Err(respond::elsewhere(head)),
+        }
+    }
 }
 
 /// Reads a body that is decided about as a whole, at the cost of a launch until it is here.
@@ -161,10 +212,8 @@ async fn pass<C: Downstream>(
             if let Some(record) = record {
                 record.rejected(&rejection);
             }
-            let Dress { owner, fields, .. } = client.undress();
-            let (id, head) = (request_id.as_str(), client.request());
-            let mut answer = respond::refusal(&rejection, id, head, owner.as_ref());
-            answer.fields.extend(fields);
+            let dress = client.undress();
+            let answer = refused(client, &rejection, dress, request_id);
             tally.status = Some(answer.status);
             match answered(client, deadline, limits.body_timeout, &answer).await {
                 // The request's body was not read to its end, whatever the client believes.
@@ -209,6 +258,19 @@ fn end_early<C: Downstream>(client: &mut C, plan: &Plan, tally: &Tally, why: End
         Ended::Removed => Code::NotFound,
     };
     Outcome::Reject(Rejection::new(code, why.reason()))
+}
+
+fn refused<C: Downstream>(
+    client: &C,
+    rejection: &Rejection,
+    dress: Dress,
+    request_id: &RequestId,
+) -> Answer {
+    let Dress { owner, fields, direction, is_https, .. } = dress;
+    let (id, head) = (request_id.as_str(), client.request());
+    let mut answer = respond::refusal(rejection, id, head, (owner.as_ref(), direction));
+    respond::complete(&mut answer, fields, (owner.as_ref(), is_https));
+    answer
 }
 
 /// Sends an answer of ours. How much of the request body is still on its way is for the caller to

@@ -31,13 +31,13 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::config::snapshot::{Persona, Site, Snapshot};
 use crate::policy::limits::Moment;
+use crate::state::clock::Clock;
 pub use crate::state::sessions::Ended;
 pub use fate::{Fate, fate};
-use shard::Epoch;
 pub use shard::{OpenStream, Shard};
 
 /// What is open. It only ever goes down this list.
@@ -209,20 +209,19 @@ pub struct Listed {
 /// One of it is made at the start and outlives every snapshot.
 #[derive(Debug, Default)]
 pub struct Streams {
-    epoch: Epoch,
+    clock: Arc<Clock>,
     /// One a worker.
     shards: Mutex<Vec<Arc<Shard>>>,
 }
 
 impl Streams {
-    /// Moments are those of this clock.
-    pub fn new(epoch: Instant) -> Self {
-        Self { epoch: Epoch(epoch), ..Self::default() }
+    pub fn new(clock: Arc<Clock>) -> Self {
+        Self { clock, ..Self::default() }
     }
 
     /// For a worker that starts.
     pub fn shard(&self) -> Arc<Shard> {
-        let shard = Arc::new(Shard::new(self.epoch));
+        let shard = Arc::new(Shard::new(Arc::clone(&self.clock)));
         // Nothing panics under this lock.
         self.shards.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&shard));
         shard

@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use foldhash::fast;
 use slab::Slab;
@@ -13,25 +13,16 @@ use tokio::sync::Notify;
 
 use super::{Counts, Ended, FEW, Fate, Holder, Kind, Pace};
 use crate::policy::limits::Moment;
+use crate::state::clock::Clock;
 use crate::telemetry::metrics::meters::OwnerMeters;
 
 /// Places that are kept, however few streams there are.
 const KEPT: usize = 256;
 
-/// Where the clock of moments begins.
-#[derive(Debug, Clone, Copy)]
-pub struct Epoch(pub Instant);
-
-impl Default for Epoch {
-    fn default() -> Self {
-        Self(Instant::now())
-    }
-}
-
 /// One worker's.
 #[derive(Debug, Default)]
 pub struct Shard {
-    epoch: Epoch,
+    clock: Arc<Clock>,
     /// Counts the streams that were told to end: who has seen this number has not been told since.
     ended: AtomicU32,
     open: Mutex<Open>,
@@ -67,8 +58,8 @@ struct Entry {
 const _: () = assert!(size_of::<Entry>() <= 80);
 
 impl Shard {
-    pub fn new(epoch: Epoch) -> Self {
-        Self { epoch, ..Self::default() }
+    pub fn new(clock: Arc<Clock>) -> Self {
+        Self { clock, ..Self::default() }
     }
 
     /// Registers what begins. The caller asks for the live snapshot afterwards, and ends the stream
@@ -193,7 +184,7 @@ impl Shard {
 
     fn closed(&self, entry: &Entry) {
         let Some(counted) = &entry.counted else { return };
-        let life = || Moment::since_epoch(self.epoch.0.elapsed()).duration_since(entry.since);
+        let life = || self.clock.moment().duration_since(entry.since);
         counted.closes(entry.kind, life);
     }
 
