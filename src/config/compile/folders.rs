@@ -19,12 +19,13 @@ pub fn compile(one: &Entry<raw::Site>, key: &str, compiler: &mut Compiler<'_>) -
     let mut folders = Folders::default();
     let mut add = |path: &str, folder: &FilePath, (spot, key): (Spot, String)| {
         let real = compiler.base.join(&folder.0);
-        if !real.is_dir() {
+        // First: what is not there now may be there later.
+        if let Err(wrong) = compiler.trust.path(&folder.0, compiler.base) {
+            compiler.problems.error(spot, key, wrong);
+        } else if !real.is_dir() {
             let what = format!("{} is no folder now: its files are missing", folder.0.display());
             let wrong = Wrong::new(what, "make it, or write the path of a folder that is there");
             compiler.problems.warning(spot, key, wrong);
-        } else if let Err(wrong) = compiler.trust.path(&folder.0, compiler.base) {
-            compiler.problems.error(spot, key, wrong);
         }
         folders.insert(path, real.into());
     };
