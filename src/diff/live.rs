@@ -1,7 +1,8 @@
 //! Whose open streams a reload would end.
 //!
 //! A stream belongs to a persona or a site and lives on as long as that is there, whatever becomes
-//! of its address, its upstream or its policies; new requests meet those.
+//! of its address, its upstream or its policies; new requests meet those. Only where the persona says
+//! `revoke` it ends with the policy that let it in.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,8 +13,7 @@ use crate::policy::session::UnixSeconds;
 
 /// One line for each persona and site with something that ends, and one for the others.
 pub fn lines(old: Side<'_>, new: Side<'_>) -> Vec<String> {
-    let within = new.outline.get("server.close_within").map_or("\"10s\"", |leaf| &*leaf.shown);
-    let within = within.trim_matches('"');
+    let within = humantime::format_duration(new.snapshot.server.close_within);
     let (there, will_be) = (personas(old.snapshot), personas(new.snapshot));
     let mut lines = Vec::new();
     for (name, persona) in &there {
@@ -26,6 +26,9 @@ pub fn lines(old: Side<'_>, new: Side<'_>) -> Vec<String> {
                 lines.push(format!(
                     "~ {name}  revoke_before: streams of sessions from before {moment} end at once (1008)"
                 ));
+            }
+            Some(now) if now.revoke && !now.identifies_like(persona) => {
+                lines.push(format!("~ {name}  revoke: its streams end at once (1008)"));
             }
             Some(_) => {}
         }
