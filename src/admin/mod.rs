@@ -19,11 +19,11 @@ mod report;
 
 use std::fmt;
 use std::io;
-use std::net::TcpListener;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::edge::worker::Shared;
+use crate::net::intake::Door;
 use crate::net::service::{self, Service};
 use crate::reload::ReloadOutcome;
 use crate::telemetry::request_id::Generator;
@@ -37,7 +37,7 @@ pub type Reload = Box<dyn Fn() -> Option<ReloadOutcome> + Send + Sync>;
 
 /// What operators may do.
 pub struct Operations {
-    pub(crate) shared: Arc<Shared>,
+    shared: Arc<Shared>,
     started: Instant,
     names: Generator,
     reload: OnceLock<Reload>,
@@ -64,9 +64,9 @@ impl Operations {
     }
 }
 
-/// Serves `listener` until what is returned is dropped.
-pub fn serve(listener: TcpListener, operations: Arc<Operations>) -> io::Result<Service> {
-    service::serve("admin", listener, PATIENCE, move |request| {
+/// Serves whoever comes to `door` until what is returned is dropped.
+pub fn serve(door: Door, operations: Arc<Operations>) -> io::Result<Service> {
+    service::serve("admin", door, PATIENCE, move |request| {
         answer::answer(Arc::clone(&operations), request)
     })
 }

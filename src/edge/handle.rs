@@ -16,8 +16,9 @@ use super::worker::Worker;
 use crate::http1::fields::Fields;
 use crate::http1::framing::Framing;
 use crate::net::deadline::Deadline;
-use crate::pipeline::{ConnectionFacts, Dress, Permit};
+use crate::pipeline::{self, ConnectionFacts, Dress, Permit};
 use crate::rejection::{Code, Rejection};
+use crate::state::custody::Whose;
 use crate::state::streams::Ended;
 use crate::telemetry::access_log::{Record, StreamLog};
 use crate::telemetry::request_id::RequestId;
@@ -88,7 +89,15 @@ pub async fn handle<C: Downstream>(
             Err(None) => return Finish::Abort,
         },
     };
-    let (prepared, mut record) = prepare(worker, connection, client, &request_id, (wanted, body));
+    let custody = match worker.custody.is_ours() {
+        true => Ok(true),
+        false => Box::pin(custody(worker, connection, client)).await,
+    };
+    let (prepared, mut record) = match custody {
+        // Nothing is awaited from the look at whose it is to the end of the decision.
+        Ok(is_ours) => prepare(worker, connection, client, &request_id, (wanted, body), is_ours),
+        Err(answer) => (Prepared::Answer(answer), None),
+    };
     let mut tally = Tally::default();
     let mut finish = match prepared {
         Prepared::Answer(answer) => {
@@ -124,6 +133,31 @@ pub async fn handle<C: Downstream>(
         }
     }
     finish
+}
+
+/// Whether what is remembered may be changed by this request's decision, while a successor is being
+/// given it or has been. Whoever would change it waits for what comes of that; the answer is where
+/// to ask instead.
+async fn custody<C: Downstream>(
+    worker: &Worker,
+    connection: &ConnectionFacts,
+    client: &C,
+) -> Result<bool, Answer> {
+    let head = client.request();
+    loop {
+        if worker.custody.is_ours() {
+            return Ok(true);
+        }
+        if client.refusal().is_some()
+            || !pipeline::changes_state(&worker.snapshot.load(), connection, head)
+        {
+            return Ok(false);
+        }
+        match worker.custody.settled().await {
+            Whose::Ours => {}
+            Whose::Successors => return Err(respond::elsewhere(head)),
+        }
+    }
 }
 
 /// Reads a body that is decided about as a whole, at the cost of a launch until it is here.

@@ -18,6 +18,7 @@ pub mod handle;
 pub mod headers;
 mod open;
 mod prepare;
+pub mod pulse;
 pub mod respond;
 pub mod tunnel;
 pub mod worker;

@@ -94,13 +94,14 @@ pub fn request_id(worker: &Worker, connection: &ConnectionFacts, head: &RequestH
 }
 
 /// Decides, and makes ready what was decided. `wanted` is what [`wanted_body`] asked for, `body`
-/// what came of it.
+/// what came of it. `is_ours`: what is remembered may be changed.
 pub fn prepare(
     worker: &Worker,
     connection: &ConnectionFacts,
     client: &impl Downstream,
     request_id: &RequestId,
     (wanted, body): (Option<Wanted>, Result<Option<Vec<u8>>, Rejection>),
+    is_ours: bool,
 ) -> (Prepared, Option<Box<Record>>) {
     // While a body was read, a reload may have changed what it would be for.
     let loaded;
@@ -121,6 +122,7 @@ pub fn prepare(
         jars: &worker.jars,
         replays: &worker.replays,
         parked: &worker.parked,
+        is_ours,
         body: body.as_ref().ok().and_then(Option::as_deref),
         journal: None,
     };

@@ -26,4 +26,5 @@ mod http2;
 mod http2_websocket;
 mod life;
 mod messages;
+mod upgrade;
 mod websocket;

@@ -212,6 +212,7 @@ pub fn restart_spots(root: &Root) -> Vec<(&'static str, Spot)> {
         add("server.https", server.https.as_ref().map(|at| at.spot));
         add("server.http", server.http.as_ref().map(|at| at.spot));
         add("server.workers", server.workers.as_ref().map(|at| at.spot));
+        add("server.upgrade_socket", server.upgrade_socket.as_ref().map(|at| at.spot));
         add("server.proxy_protocol", server.proxy_protocol.as_ref().map(|at| at.spot));
     }
     if let Some(admin) = &root.admin {

@@ -181,6 +181,7 @@ impl Builder {
                 proxy_protocol: self.proxy_protocol,
                 acme_webroot: self.acme_webroot.as_deref().map(Arc::from),
                 drain_timeout: self.drain_timeout,
+                upgrade_socket: None,
                 close_within: self.close_within,
                 limits: self.limits,
             },
