@@ -16,6 +16,7 @@ pub mod h1;
 pub mod h2;
 pub mod handle;
 pub mod headers;
+mod password;
 mod prepare;
 pub mod respond;
 pub mod tunnel;

@@ -117,6 +117,7 @@ pub fn prepare(
         jars: &worker.jars,
         replays: &worker.replays,
         parked: &worker.parked,
+        passwords: &worker.passwords,
         body: body.as_ref().ok().and_then(Option::as_deref),
         journal: None,
     };

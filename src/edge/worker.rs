@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 
 use super::accept;
+use super::password;
 use crate::compress::Compressor;
 use crate::config::snapshot::{Limits, Snapshot};
 use crate::net::listener;
@@ -24,6 +25,7 @@ use crate::policy::session::UnixSeconds;
 use crate::state::jar::Jars;
 use crate::state::limits::Limiter;
 use crate::state::parked::Parked;
+use crate::state::passwords::Passwords;
 use crate::state::replay::Replays;
 use crate::state::sessions::Sessions;
 use crate::telemetry::access_log::LogHandle;
@@ -49,6 +51,7 @@ pub struct Shared {
     pub parked: Parked,
     pub replays: Replays,
     pub compressor: Arc<Compressor>,
+    pub passwords: Passwords,
     pub upstreams: Arc<Registry>,
     /// Where the monotonic clock of limits begins.
     epoch: Instant,
@@ -79,6 +82,7 @@ impl Shared {
             parked: Parked::default(),
             replays: Replays::default(),
             compressor: Arc::default(),
+            passwords: Passwords::new(&unpredictable()),
             upstreams: Arc::default(),
             epoch: Instant::now(),
             tidied: AtomicU64::new(0),
@@ -162,12 +166,21 @@ impl Shared {
     }
 }
 
+/// Of this process alone.
+fn unpredictable() -> [u8; 32] {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).expect("the system gives randomness");
+    key
+}
+
 #[derive(Debug)]
 pub struct Worker {
     shared: Arc<Shared>,
     pub fleet: Fleet,
     /// Looks at the disk that may be under way: the disk's slowness must not take every thread.
     pub disk: Semaphore,
+    /// Passwords that may be verified at once.
+    pub hashing: Semaphore,
     names: Generator,
     /// Of this thread alone: the lock is never waited for.
     assertions: Mutex<AssertionStore>,
@@ -189,6 +202,7 @@ impl Worker {
             fleet: Fleet::new(Arc::clone(&shared.upstreams), turn),
             shared,
             disk: Semaphore::new(LOOKS),
+            hashing: Semaphore::new(password::AT_ONCE),
             names: Generator::seeded(seed),
             assertions: Mutex::default(),
         }

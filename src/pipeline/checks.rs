@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::facts::ConnectionFacts;
-use super::outcome::{Action, Dress, FileAction, Handshake};
+use super::facts::{Ambient, ConnectionFacts};
+use super::outcome::{Action, AnswerField, Dress, FileAction, Handshake, Owner};
 use super::with_query;
 use crate::config::snapshot::Snapshot;
 use crate::gate::target::Address;
@@ -85,6 +85,27 @@ pub(super) fn body_limit(snapshot: &Snapshot, head: &RequestHead) -> Result<(), 
             Err(Rejection::new(Code::BodyTooLarge, "Content-Length exceeds body_bytes"))
         }
         _ => Ok(()),
+    }
+}
+
+/// A request that may not pass without a password.
+pub(super) struct Locked {
+    refusal: Rejection,
+    challenge: String,
+}
+
+impl Locked {
+    pub fn of(owner: &Owner, head: &RequestHead, ambient: &Ambient<'_>) -> Option<Self> {
+        let password = owner.front().password.as_ref()?;
+        let is_verified = |attempt: &_| ambient.passwords.is_verified(attempt, ambient.now);
+        let refusal = password.check(head, is_verified).err()?;
+        Some(Self { refusal, challenge: password.challenge() })
+    }
+
+    /// The answer asks for a password.
+    pub fn refuse(&self, fields: &mut Vec<AnswerField>) -> Rejection {
+        fields.push(("WWW-Authenticate", self.challenge.clone()));
+        self.refusal.clone()
     }
 }
 

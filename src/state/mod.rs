@@ -5,5 +5,6 @@ pub mod encoded;
 pub mod jar;
 pub mod limits;
 pub mod parked;
+pub mod passwords;
 pub mod replay;
 pub mod sessions;

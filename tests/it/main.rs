@@ -25,4 +25,5 @@ mod gate;
 mod http2;
 mod http2_websocket;
 mod messages;
+mod passwords;
 mod websocket;
