@@ -346,7 +346,7 @@ impl<'a> World<'a> {
                 line(
                     out,
                     "answer",
-                    &format!("the file {file} of {}, if it is there", folder.display()),
+                    &format!("the file {file} of {}, if it is there", folder.path.display()),
                 );
                 None
             }

@@ -2,15 +2,18 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::app::{App, Options};
-use crate::config::Loaded;
+use crate::app::{App, Options, Urge};
+use crate::config::snapshot::HeldBack;
+use crate::config::{History, Loaded};
 use crate::reload::{INTERVAL, Reloader, Watcher};
+use crate::state::streams::Counts;
 
 pub fn run(file: &Path) -> ExitCode {
-    let loaded = crate::config::load(file);
+    let loaded = crate::config::follow(file, &History::default());
     for problem in &loaded.problems {
         eprintln!("{problem}");
     }
@@ -33,7 +36,7 @@ enum Failure {
 }
 
 fn serve(file: &Path, loaded: Loaded) -> Result<(), Failure> {
-    let Loaded { snapshot: Some(snapshot), sources, .. } = loaded else {
+    let Loaded { snapshot: Some(snapshot), sources, history, .. } = loaded else {
         return Err(Failure::Configuration);
     };
     let failed = |what: &str, error: std::io::Error| Failure::Server(format!("{what}: {error}"));
@@ -67,10 +70,24 @@ fn serve(file: &Path, loaded: Loaded) -> Result<(), Failure> {
     if let Some(address) = app.internal() {
         eprintln!("vestibule: listening for the apps on http://{address}");
     }
+    if let Some(address) = app.admin() {
+        eprintln!("vestibule: listening for operators on http://{address}");
+    }
     let install = Box::new(app.installer());
-    let reloader = Reloader::new(file.into(), &app.snapshot(), sources, install);
+    let mut reloader = Reloader::new(file.into(), &app.snapshot(), (sources, history), install);
+    for tenant in &app.snapshot().held_back {
+        // What is wrong was printed when the files were read.
+        let HeldBack { tenant, serves, .. } = tenant;
+        eprintln!("vestibule: the tenant {tenant} is held back, {serves}");
+    }
+    if let Some(problem) = reloader.keep() {
+        eprintln!("{problem}");
+    }
     let watcher = Watcher::spawn(reloader, INTERVAL, |outcome| eprintln!("vestibule: {outcome}"))
         .map_err(|error| failed("cannot watch the configuration", error))?;
+    let watcher = Arc::new(watcher);
+    let asked = Arc::downgrade(&watcher);
+    app.reload_with(Box::new(move || asked.upgrade()?.reload()));
     loop {
         match runtime.block_on(signals.next()) {
             Received::Hangup => watcher.trigger(),
@@ -79,9 +96,10 @@ fn serve(file: &Path, loaded: Loaded) -> Result<(), Failure> {
             Received::Interrupt => return Ok(()),
         }
     }
+    app.turn_away();
+    // After a reload that is under way.
     drop(watcher);
-    eprintln!("vestibule: draining");
-    app.drain();
+    drain(app, &runtime, &mut signals);
     Ok(())
 }
 
@@ -91,6 +109,25 @@ fn reopen(app: &App) {
         Ok(true) => eprintln!("vestibule: the access log was opened anew"),
         Ok(false) => eprintln!("vestibule: the access log is no file: nothing to open anew"),
         Err(error) => eprintln!("vestibule: the access log cannot be opened anew: {error}"),
+    }
+}
+
+fn drain(app: App, runtime: &tokio::runtime::Runtime, signals: &mut Signals) {
+    let Counts { requests, events, websockets } = app.streams();
+    eprintln!(
+        "vestibule: draining; open: {requests} requests, {events} event streams, {websockets} \
+         WebSockets; SIGTERM again ends them now, SIGINT cuts them"
+    );
+    let cut = app.drain_while(|time| {
+        let signal = runtime.block_on(async { tokio::time::timeout(time, signals.next()).await });
+        match signal {
+            Ok(Received::Terminate) => Urge::Hurry,
+            Ok(Received::Interrupt) => Urge::Stop,
+            Ok(Received::Hangup | Received::Reopen) | Err(_) => Urge::None,
+        }
+    });
+    if cut > 0 {
+        eprintln!("vestibule: cut {cut} streams");
     }
 }
 

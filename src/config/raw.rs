@@ -19,8 +19,8 @@ use super::snapshot::{AppKind, HttpMode, Mode};
 use super::source::{At, Spot};
 use super::values::{
     AssertionAlgorithm, Balance, CspMode, FilePath, InjectionPersona, JwtAlgorithm, Line,
-    LogTarget, Name, OnUnavailable, Rate, Replay, SecretPattern, SecretRef, Size, Timeout,
-    TlsVersion, UserId, UserIdFormat, VariableSource,
+    LogTarget, Name, OnUnavailable, Protocol, Rate, Replay, SecretPattern, SecretRef, Size,
+    Timeout, TlsVersion, UserId, UserIdFormat, VariableSource,
 };
 use crate::policy::front::compression::{Coding, MediaRange};
 use crate::policy::metadata::Direction;
@@ -36,15 +36,15 @@ section! {
         /// Listeners, workers and whom to believe.
         server: Table<Server>, "", Enforced;
         /// The listener for operators.
-        admin: Table<Admin>, "", NotYet;
+        admin: Table<Admin>, "", Enforced;
         /// The listener for the apps.
         internal: Table<Internal>, "", Enforced;
         /// Certificates.
         tls: Table<Tls>, "", Enforced;
         /// Logs, traces and metrics.
         telemetry: Table<Telemetry>, "", Enforced;
-        /// Where limits, replay memory and sessions live.
-        state: Table<State>, "in memory", NotYet;
+        /// What outlives a request, and what outlives the process.
+        state: Table<State>, "in memory", Enforced;
         /// Named sets of servers.
         upstreams: Named<Upstream>, "none", Enforced;
         /// Organisations, each with its personas and sites.
@@ -69,6 +69,8 @@ section! {
         proxy_protocol: bool, "false", Enforced;
         /// How long open requests may go on after SIGTERM.
         drain_timeout: Duration, "60s", Enforced;
+        /// Streams that are told to end do so one after the other, within this time.
+        close_within: Duration, "10s", Enforced;
         /// Hosts that several tenants may share by path.
         shared_hosts: List<Host>, "none", Enforced;
         /// Sign sessions: the first; those after it verify what they signed before.
@@ -106,9 +108,9 @@ section! {
     /// The listener for operators.
     Admin {
         /// Its address.
-        listen: SocketAddr, "none", NotYet;
+        listen: SocketAddr, "none", Enforced;
         /// Required where the address is not loopback.
-        token: SecretRef, "none", NotYet;
+        token: SecretRef, "none", Enforced;
     }
 }
 
@@ -167,8 +169,10 @@ section! {
 }
 
 section! {
-    /// Where limits, replay memory and sessions live.
+    /// What outlives a request, and what outlives the process.
     State {
+        /// Folder for what a later process needs, such as the last good files of tenants.
+        folder: FilePath, "var", Enforced;
         /// Shared by several machines.
         redis: RedisUrl, "in memory", NotYet;
         /// What holds while Redis does not answer.
@@ -183,6 +187,8 @@ section! {
         servers: List<ServerUrl>, REQUIRED, Enforced;
         /// How a server is chosen.
         balance: Balance, "round-robin", Enforced;
+        /// What servers are spoken to in.
+        protocol: Protocol, "http/1.1", Enforced;
         /// How a server is found to be well.
         health: Table<Health>, "none", Enforced;
         /// Which failures of requests take a server out for a while.
@@ -276,7 +282,7 @@ section! {
         /// Sessions of its personas that were launched before this moment have ended.
         revoke_before: UnixSeconds, "none", Enforced;
         /// What its own file may use.
-        allow: Table<Allow>, "nothing", NotYet;
+        allow: Table<Allow>, "nothing", Enforced;
         /// For personas that have no signing of their own.
         signing: Table<Signing>, "none", Enforced;
         /// How identity is asserted to its apps.
@@ -304,11 +310,11 @@ section! {
     /// What a tenant's own file may use.
     Allow {
         /// Names of upstreams.
-        upstreams: List<Name>, "none", NotYet;
-        /// References to secrets; `*` stands for any characters.
-        secrets: List<SecretPattern>, "none", NotYet;
-        /// Folders of templates.
-        folders: List<FilePath>, "none", NotYet;
+        upstreams: List<Name>, "none", Enforced;
+        /// References to secrets, and `${NAME}`; `*` stands for any characters.
+        secrets: List<SecretPattern>, "none", Enforced;
+        /// Folders of templates and whatever other files it names.
+        folders: List<FilePath>, "none", Enforced;
     }
 }
 
@@ -347,6 +353,8 @@ section! {
         frame_only: bool, "false", Enforced;
         /// Its sessions that were launched before this moment have ended.
         revoke_before: UnixSeconds, "the tenant's", Enforced;
+        /// A reload that changes who may open it, and as whom, ends what is open.
+        revoke: bool, "false", Enforced;
         /// How the upstream's policy is extended.
         csp: Table<Csp>, "merge", Enforced;
         /// Which way pages of ours read, where the launch does not say.

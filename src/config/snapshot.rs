@@ -6,13 +6,15 @@
 //! same for whoever is first ([`PersonaKeys`]).
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
 
+use super::error::Problem;
 pub use super::values::TlsVersion;
 use crate::apps::streamlit::HostConfig;
 use crate::embed::{Bridge, template};
@@ -45,6 +47,45 @@ pub struct Snapshot {
     pub routes: RouteTable,
     pub upstreams: HashMap<Arc<str>, Arc<Upstream>>,
     pub tenants: HashMap<Arc<str>, Arc<Tenant>>,
+    /// Tenants whose own file cannot serve, by name.
+    pub held_back: Vec<HeldBack>,
+}
+
+/// A tenant whose own file cannot serve.
+#[derive(Debug, Clone)]
+pub struct HeldBack {
+    pub tenant: Arc<str>,
+    /// What is wrong with the file.
+    pub problems: Vec<Problem>,
+    /// Since when the tenant has been held back, as far as this process knows.
+    pub since: SystemTime,
+    pub serves: Serves,
+}
+
+/// What serves in place of a file that cannot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serves {
+    /// The last version of the file that was good; or what the main file says, where the tenant
+    /// stands there too.
+    LastGood,
+    /// Nothing: its hosts answer 503.
+    Nothing,
+}
+
+impl fmt::Display for Serves {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Serves::LastGood => "its last good version serves",
+            Serves::Nothing => "its hosts answer 503",
+        })
+    }
+}
+
+impl fmt::Display for HeldBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the tenant {} is held back, {}", self.tenant, self.serves)?;
+        self.problems.iter().try_for_each(|problem| write!(f, "\n{problem}"))
+    }
 }
 
 impl Snapshot {
@@ -72,6 +113,8 @@ pub struct ServerSettings {
     pub drain_timeout: Duration,
     /// Where an ACME client leaves its answers.
     pub acme_webroot: Option<Arc<Path>>,
+    /// Over how long streams that are told to end are spread.
+    pub close_within: Duration,
     pub limits: Limits,
 }
 
@@ -130,6 +173,8 @@ impl Default for Limits {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdminSettings {
     pub listen: Option<SocketAddr>,
+    /// Whoever has it may operate the server; without one, whoever reaches it.
+    pub token: Option<Secret>,
 }
 
 /// The listener for the apps.
@@ -192,6 +237,8 @@ pub struct Persona {
     /// Sessions that were launched before this moment have ended: the later one of its own and of
     /// its tenant's.
     pub revoked_before: Option<UnixSeconds>,
+    /// Open streams end when a reload changes who may open it, and as whom.
+    pub revoke: bool,
     /// Which pages may call it.
     pub origin: OriginRules,
     /// How often it may be launched; one for all personas of the tenant.
@@ -206,6 +253,18 @@ pub struct Persona {
     pub signing: Option<Arc<SigningPolicy>>,
     /// What the operator puts in front of the app.
     pub front: Front,
+}
+
+impl Persona {
+    /// Whether the same may open it as that one, and as whom.
+    pub fn identifies_like(&self, other: &Persona) -> bool {
+        let signing = match (&self.signing, &other.signing) {
+            (None, None) => true,
+            (Some(one), Some(other)) => one.admits_like(other),
+            _ => false,
+        };
+        signing && self.metadata == other.metadata && self.origin == other.origin
+    }
 }
 
 #[derive(Debug)]

@@ -9,13 +9,14 @@
 pub mod accept;
 mod coding;
 mod collect;
-mod ending;
+pub mod ending;
 mod files;
 pub mod frames;
 pub mod h1;
 pub mod h2;
 pub mod handle;
 pub mod headers;
+mod open;
 mod password;
 mod prepare;
 pub mod respond;

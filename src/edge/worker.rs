@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use futures_util::FutureExt;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 
 use super::accept;
 use super::password;
 use crate::compress::Compressor;
-use crate::config::snapshot::{Limits, Snapshot};
+use crate::config::snapshot::{Limits, Serves, Snapshot};
 use crate::net::listener;
 use crate::pipeline::Scheme;
 use crate::policy::assertion::store::AssertionStore;
@@ -28,6 +29,7 @@ use crate::state::parked::Parked;
 use crate::state::passwords::Passwords;
 use crate::state::replay::Replays;
 use crate::state::sessions::Sessions;
+use crate::state::streams::{Shard, Streams};
 use crate::telemetry::access_log::LogHandle;
 use crate::telemetry::request_id::{Generator, Random};
 use crate::upstream::fleet::Fleet;
@@ -47,6 +49,7 @@ pub struct Shared {
     pub log: LogHandle,
     pub limiter: Limiter,
     pub sessions: Sessions,
+    pub streams: Streams,
     pub jars: Arc<Jars>,
     pub parked: Parked,
     pub replays: Replays,
@@ -78,6 +81,7 @@ impl Shared {
             log,
             limiter: Limiter::default(),
             sessions: Sessions::default(),
+            streams: Streams::default(),
             jars: Arc::default(),
             parked: Parked::default(),
             replays: Replays::default(),
@@ -107,7 +111,11 @@ impl Shared {
     }
 
     fn follow(&self, snapshot: &Snapshot) {
-        let names = || snapshot.tenants.keys().map(|name| &**name);
+        self.streams.follow(snapshot, self.moment());
+        // Who is held back comes again.
+        let held_back = snapshot.held_back.iter().filter(|it| it.serves == Serves::Nothing);
+        let held_back = held_back.map(|it| &*it.tenant);
+        let names = || snapshot.tenants.keys().map(|name| &**name).chain(held_back.clone());
         self.limiter.follow(names());
         self.sessions.follow(names());
         self.jars.follow(names());
@@ -136,6 +144,7 @@ impl Shared {
         let now = UnixSeconds::from(SystemTime::now());
         self.limiter.tidy(self.moment());
         self.sessions.tidy(now);
+        self.streams.tidy();
         self.jars.tidy(now);
         self.parked.tidy(now);
         self.replays.tidy(now);
@@ -157,6 +166,10 @@ impl Shared {
         self.draining.store(true, Ordering::Release);
         self.stop_accepting.notify_waiters();
         self.room.notify_waiters();
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 
     /// Ends every worker's runtime, and with it all that is still open.
@@ -181,6 +194,8 @@ pub struct Worker {
     pub disk: Semaphore,
     /// Passwords that may be verified at once.
     pub hashing: Semaphore,
+    /// What this worker has open.
+    pub shard: Arc<Shard>,
     names: Generator,
     /// Of this thread alone: the lock is never waited for.
     assertions: Mutex<AssertionStore>,
@@ -199,6 +214,7 @@ impl Worker {
         // Workers that begin at different servers do not all meet at the same one.
         let turn = u64::from(seed[0]);
         Self {
+            shard: shared.streams.shard(),
             fleet: Fleet::new(Arc::clone(&shared.upstreams), turn),
             shared,
             disk: Semaphore::new(LOOKS),
@@ -218,12 +234,8 @@ impl Worker {
     }
 
     fn sweep(&self) {
-        self.fleet.pool.sweep();
+        self.fleet.sweep();
         self.shared.tidy();
-    }
-
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
     }
 
     pub fn random(&self) -> Random {
@@ -262,6 +274,7 @@ impl Worker {
                     Err(error) => return ready(Err(error)),
                 }
             }
+            tokio::spawn(end_due(Arc::clone(&worker)));
             ready(Ok(()));
             let mut sweep = tokio::time::interval(SWEEP);
             loop {
@@ -297,16 +310,32 @@ async fn accept_all(worker: Arc<Worker>, listener: TcpListener, scheme: Scheme) 
             let _ = tokio::time::timeout(ACCEPT_PAUSE, worker.room.notified()).await;
         }
         if worker.is_draining() {
-            return;
+            break;
         }
         let accepted = tokio::select! {
             biased;
-            () = &mut stop => return,
+            () = &mut stop => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, peer)) => serve(&worker, stream, peer, scheme),
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+    // The kernel has accepted those who wait: closing the listener would reset them.
+    while worker.connections() < worker.allowed_connections()
+        && let Some(Ok((stream, peer))) = listener.accept().now_or_never()
+    {
+        serve(&worker, stream, peer, scheme);
+    }
+}
+
+/// Ends streams when their time has come, for ever.
+async fn end_due(worker: Arc<Worker>) {
+    loop {
+        match worker.shard.end_due(worker.moment()) {
+            None => worker.shard.sooner().await,
+            Some(next) => _ = tokio::time::timeout(next, worker.shard.sooner()).await,
         }
     }
 }

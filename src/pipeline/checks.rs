@@ -12,7 +12,7 @@ use crate::gate::target::Address;
 use crate::http1::fields::Known;
 use crate::http1::framing::Framing;
 use crate::http1::head::{RequestHead, Version};
-use crate::policy::front::folders::{self, Wanted};
+use crate::policy::front::folders::{self, Folder, Links, Wanted};
 use crate::rejection::{Code, Methods, Rejection};
 
 pub(super) fn expectation(head: &RequestHead) -> Result<(), Rejection> {
@@ -122,7 +122,10 @@ pub(super) fn challenge(
     }
     let file = address.path[1..].to_owned();
     Some(Action::File(Box::new(FileAction {
-        wanted: Wanted { folder: Arc::clone(folder), file },
+        wanted: Wanted {
+            folder: Folder { path: Arc::clone(folder), links: Links::Followed },
+            file,
+        },
         media_type: Some("text/plain"),
         as_folder: None,
         dress: Dress::default(),

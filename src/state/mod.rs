@@ -8,3 +8,4 @@ pub mod parked;
 pub mod passwords;
 pub mod replay;
 pub mod sessions;
+pub mod streams;

@@ -24,6 +24,7 @@ mod fuzz_upstream;
 mod gate;
 mod http2;
 mod http2_websocket;
+mod life;
 mod messages;
 mod passwords;
 mod websocket;

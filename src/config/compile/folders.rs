@@ -1,55 +1,39 @@
 //! What a site answers from the disk.
 //!
 //! A tenant with a file of its own may name what lies in the folders that `allow` names, and nothing
-//! else: the folder of the main file holds keys and secrets, which it must not publish.
-
-use std::path::Path;
+//! else ([`Compiler::path`]): the folder of the main file holds keys and secrets, which it must not
+//! publish.
 
 use super::super::error::Wrong;
 use super::super::raw;
 use super::super::reader::Entry;
-use super::super::source::Spot;
+use super::super::source::At;
 use super::super::values::FilePath;
 use super::Compiler;
 use crate::config::addresses::RoutePath;
+use crate::config::allow::Trust;
 use crate::config::reader::Text;
-use crate::policy::front::folders::Folders;
+use crate::policy::front::folders::{Folder, Folders, Links};
 
 /// A site's; `key` is its own.
-pub fn compile(
-    tenant: &Entry<raw::Tenant>,
-    one: &Entry<raw::Site>,
-    key: &str,
-    compiler: &mut Compiler<'_>,
-) -> Folders {
+pub fn compile(one: &Entry<raw::Site>, key: &str, compiler: &mut Compiler<'_>) -> Folders {
     let raw = &*one.value;
     let mut folders = Folders::default();
-    let mut add = |path: &str, folder: &FilePath, (spot, key): (Spot, String)| {
-        let real = compiler.base.join(&folder.0);
-        if !real.is_dir() {
-            let what = format!("{} is no folder now: its files are missing", folder.0.display());
-            let wrong = Wrong::new(what, "make it, or write the path of a folder that is there");
-            compiler.problems.warning(spot, key, wrong);
-        } else if let Err(wrong) = check(tenant, &real, spot, compiler) {
-            compiler.problems.error(spot, key, wrong);
-        }
-        folders.insert(path, real.into());
-    };
     if let Some(at) = &raw.root {
-        add("/", &at.value, (at.spot, format!("{key}.root")));
+        add("/", at, &format!("{key}.root"), &mut folders, compiler);
     }
     for pair in raw.folders.iter().flat_map(|at| &at.value.0) {
-        add(&pair.name, &pair.value, (pair.spot, format!("{key}.folders.{}", pair.name)));
-    }
-    for pair in raw.folders.iter().flat_map(|at| &at.value.0) {
-        let key = || format!("{key}.folders.{}", pair.name);
+        let key = format!("{key}.folders.{}", pair.name);
         match RoutePath::parse(&pair.name) {
             Ok(_) if &*pair.name == "/" => {
                 let wrong = Wrong::new("`/` is everything", "write root = \"public\"");
-                compiler.problems.error(pair.spot, key(), wrong);
+                compiler.problems.error(pair.spot, key, wrong);
             }
-            Ok(_) => {}
-            Err(wrong) => compiler.problems.error(pair.spot, key(), wrong),
+            Ok(_) => {
+                let at = At { spot: pair.spot, value: pair.value.clone() };
+                add(&pair.name, &at, &key, &mut folders, compiler);
+            }
+            Err(wrong) => compiler.problems.error(pair.spot, key, wrong),
         }
     }
     match (&raw.upstream, &raw.root) {
@@ -68,21 +52,23 @@ pub fn compile(
     folders
 }
 
-/// Symbolic links count as where they lead.
-fn check(
-    tenant: &Entry<raw::Tenant>,
-    folder: &Path,
-    spot: Spot,
-    compiler: &Compiler<'_>,
-) -> Result<(), Wrong> {
-    // The main file is its operator's own.
-    let Some(real) = folder.canonicalize().ok().filter(|_| spot.file != 0) else { return Ok(()) };
-    let allowed = tenant.value.allow.iter().filter_map(|at| at.value.folders.as_ref());
-    let allowed = allowed.flat_map(|list| &list.value).map(|at| compiler.base.join(&at.value.0));
-    let mut allowed = allowed.filter_map(|folder| folder.canonicalize().ok());
-    if allowed.any(|folder| real.starts_with(folder)) {
-        return Ok(());
+fn add(
+    path: &str,
+    at: &At<FilePath>,
+    key: &str,
+    folders: &mut Folders,
+    compiler: &mut Compiler<'_>,
+) {
+    let Some(folder) = compiler.path(at, key) else { return };
+    if !folder.is_dir() {
+        let what = format!("{} is no folder now: its files are missing", at.value.0.display());
+        let wrong = Wrong::new(what, "make it, or write the path of a folder that is there");
+        compiler.problems.warning(at.spot, key, wrong);
     }
-    let what = format!("the tenant may not use {}", folder.display());
-    Err(Wrong::new(what, "name it in `allow.folders` of the tenant"))
+    let (folder, links) = match compiler.trust {
+        Trust::Operator => (folder, Links::Followed),
+        // Where it leads now was judged; where it leads later is not.
+        Trust::Tenant(_) => (folder.canonicalize().unwrap_or(folder), Links::Refused),
+    };
+    folders.insert(path, Folder { path: folder.into(), links });
 }

@@ -28,7 +28,7 @@ type For<'t, 'c, 'p> = (&'t Arc<str>, &'t Arc<Rules>, &'c mut Compiler<'p>);
 pub fn persona(
     one: &Entry<raw::Persona>,
     hosts: &[At<Host>],
-    defaults: &Defaults<'_>,
+    defaults: &Defaults,
     (tenant, rules, compiler): For<'_, '_, '_>,
 ) -> Front {
     let raw = &*one.value;
@@ -47,7 +47,7 @@ pub fn persona(
 pub fn site(
     one: &Entry<raw::Site>,
     hosts: &[At<Host>],
-    defaults: &Defaults<'_>,
+    defaults: &Defaults,
     (tenant, rules, compiler): For<'_, '_, '_>,
 ) -> Front {
     let raw = &*one.value;
@@ -293,17 +293,24 @@ fn parse_to<'t>(text: &'t str, from: &str) -> Result<(&'t str, bool), Wrong> {
 }
 
 /// What personas and sites have from the server, made once for all of them.
-#[derive(Clone)]
-pub struct Defaults<'r> {
-    raw: Option<&'r raw::Compression>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Defaults {
+    /// With no codings, where nothing is to be compressed.
+    server: Compression,
     compression: Option<Arc<Compression>>,
 }
 
-impl<'r> Defaults<'r> {
-    pub fn new(root: &'r raw::Root) -> Self {
+impl Defaults {
+    pub fn new(root: &raw::Root) -> Self {
+        let default = Compression {
+            codings: Compression::CODINGS.into(),
+            min_bytes: Compression::MIN_BYTES,
+            types: Compression::TYPES.into_iter().filter_map(MediaRange::parse).collect(),
+        };
         let raw = root.server.as_ref().and_then(|at| at.value.compression.as_ref());
-        let raw = raw.map(|at| &*at.value);
-        Self { raw, compression: merged(&[raw]) }
+        let server = raw.map_or(default.clone(), |at| merged(&at.value, &default));
+        let compression = in_force(server.clone());
+        Self { server, compression }
     }
 
     fn compression(
@@ -322,22 +329,27 @@ impl<'r> Defaults<'r> {
             let key = format!("{key}.compression.encodings");
             compiler.problems.error(encodings.spot, key, Wrong::new(what, remedy));
         }
-        merged(&[Some(own), self.raw])
+        in_force(merged(own, &self.server))
     }
 }
 
-/// Key by key, the first that says something.
-fn merged(tables: &[Option<&raw::Compression>]) -> Option<Arc<Compression>> {
-    let find = || tables.iter().copied().flatten();
-    let codings: Box<[_]> = match find().find_map(|table| table.encodings.as_ref()) {
-        Some(codings) => codings.value.iter().map(|at| at.value).collect(),
-        None => Compression::CODINGS.into(),
-    };
-    let types = match find().find_map(|table| table.types.as_ref()) {
-        Some(types) => types.value.iter().map(|at| at.value.clone()).collect(),
-        None => Compression::TYPES.into_iter().filter_map(MediaRange::parse).collect(),
-    };
-    let min_bytes = find().find_map(|table| table.min_bytes.as_ref());
-    let min_bytes = min_bytes.map_or(Compression::MIN_BYTES, |at| at.value.0);
-    (!codings.is_empty()).then(|| Arc::new(Compression { codings, min_bytes, types }))
+fn in_force(compression: Compression) -> Option<Arc<Compression>> {
+    (!compression.codings.is_empty()).then(|| Arc::new(compression))
+}
+
+/// Key by key: its own, or the other's.
+fn merged(own: &raw::Compression, other: &Compression) -> Compression {
+    let codings = own.encodings.as_ref();
+    let types = own.types.as_ref();
+    Compression {
+        codings: codings.map_or_else(
+            || other.codings.clone(),
+            |at| at.value.iter().map(|at| at.value).collect(),
+        ),
+        min_bytes: own.min_bytes.as_ref().map_or(other.min_bytes, |at| at.value.0),
+        types: types.map_or_else(
+            || other.types.clone(),
+            |at| at.value.iter().map(|at| at.value.clone()).collect(),
+        ),
+    }
 }

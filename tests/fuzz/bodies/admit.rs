@@ -194,6 +194,7 @@ fn snapshot(http_mode: HttpMode) -> Snapshot {
     };
     add("b.test", "/", Target::Site(Arc::new(site)));
     Snapshot {
+        held_back: Vec::new(),
         server: ServerSettings {
             https: vec![],
             http: vec![],
@@ -203,9 +204,10 @@ fn snapshot(http_mode: HttpMode) -> Snapshot {
             proxy_protocol: false,
             acme_webroot: None,
             drain_timeout: Duration::ZERO,
+            close_within: Duration::ZERO,
             limits: Limits::default(),
         },
-        admin: AdminSettings { listen: None },
+        admin: AdminSettings { listen: None, token: None },
         internal: InternalSettings { listen: None },
         telemetry: TelemetrySettings { access_log: AccessLog::Off },
         tls: TlsSettings { min_version: TlsVersion::Tls12 },
@@ -238,6 +240,7 @@ fn persona(name: &str, host: &str, path: &str) -> Arc<Persona> {
         },
         keys: session_keys("acme", name),
         revoked_before: None,
+        revoke: false,
         origin: OriginRules { opaque_launch: OpaqueLaunch::Free, ..OriginRules::default() },
         rules: Arc::new(Rules::default()),
         assertion: None,

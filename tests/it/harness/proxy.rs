@@ -11,17 +11,18 @@ use std::time::{Duration, Instant};
 use vestibule::app::{App, Options};
 use vestibule::config::snapshot::{
     AccessLog, AdminSettings, AppKind, Device, HttpMode, InternalSettings, Limits, Mode, Persona,
-    Server, ServerAddress, ServerId, ServerSettings, Site, Snapshot, TelemetrySettings,
+    Server, ServerAddress, ServerId, ServerSettings, Site, Snapshot, TelemetrySettings, Tenant,
     TlsSettings, TlsVersion, Upstream, UpstreamTls,
 };
 use vestibule::policy::front::Front;
-use vestibule::policy::front::folders::Folders;
+use vestibule::policy::front::folders::{Folder, Folders, Links};
 use vestibule::policy::limits::{Rate, Rules};
 use vestibule::policy::metadata::{MetadataPolicy, UserIdFormat, UserIdRule};
 use vestibule::policy::origin::{OpaqueLaunch, OriginRules};
 use vestibule::policy::secret::Secret;
 use vestibule::policy::session::keys::{PersonaKeys, SessionSecrets};
 use vestibule::route::{RouteTable, Target};
+use vestibule::state::streams::Counts;
 use vestibule::tls::dev::DevCa;
 use vestibule::tls::store::{CertStore, Certificate};
 use vestibule::upstream::watch::Resolve;
@@ -42,6 +43,9 @@ pub struct Builder {
     pub acme_webroot: Option<PathBuf>,
     /// Hosts that are served from folders.
     sites: Vec<(&'static str, PathBuf)>,
+    pub close_within: Duration,
+    /// Listens for operators too.
+    pub admin: bool,
     routes: Vec<Route>,
     /// One certificate for each list of names.
     certificates: Vec<Vec<&'static str>>,
@@ -75,6 +79,8 @@ impl Default for Builder {
             front: Front::default,
             acme_webroot: None,
             sites: Vec::new(),
+            close_within: Duration::from_secs(1),
+            admin: false,
             routes: Vec::new(),
             certificates: vec![vec!["chat.test", "*.wild.test"]],
         }
@@ -133,8 +139,10 @@ impl Builder {
 
     fn snapshot(&self, ca: &DevCa) -> Snapshot {
         let mut routes = RouteTable::default();
+        let mut personas = Vec::new();
         for (index, route) in self.routes.iter().enumerate() {
             let persona = Arc::new(self.persona_of(route, index));
+            personas.push(Arc::clone(&persona));
             let target = Target::Persona(Arc::clone(&persona));
             routes.insert(route.host, route.path, target).unwrap();
             for (index, device) in route.devices.iter().enumerate() {
@@ -145,7 +153,8 @@ impl Builder {
         }
         for (host, folder) in &self.sites {
             let mut folders = Folders::default();
-            folders.insert("/", Arc::from(&**folder));
+            let links = Links::Followed;
+            folders.insert("/", Folder { path: Arc::from(&**folder), links });
             let upstream = Arc::clone(&self.persona_of(&nowhere(), 0).upstream);
             let site = Arc::new(Site {
                 tenant: "acme".into(),
@@ -163,6 +172,7 @@ impl Builder {
             certificates.insert(Arc::new(certificate(ca, names)));
         }
         Snapshot {
+            held_back: Vec::new(),
             server: ServerSettings {
                 https: vec!["127.0.0.1:0".parse().unwrap()],
                 http: vec!["127.0.0.1:0".parse().unwrap()],
@@ -172,16 +182,20 @@ impl Builder {
                 proxy_protocol: self.proxy_protocol,
                 acme_webroot: self.acme_webroot.as_deref().map(Arc::from),
                 drain_timeout: self.drain_timeout,
+                close_within: self.close_within,
                 limits: self.limits,
             },
-            admin: AdminSettings { listen: None },
+            admin: AdminSettings {
+                listen: self.admin.then(|| "127.0.0.1:0".parse().unwrap()),
+                token: None,
+            },
             internal: InternalSettings { listen: None },
             tls: TlsSettings { min_version: TlsVersion::Tls12 },
             telemetry: TelemetrySettings { access_log: AccessLog::Off },
             certificates,
             routes,
             upstreams: HashMap::new(),
-            tenants: HashMap::new(),
+            tenants: HashMap::from([("acme".into(), Arc::new(tenant(personas)))]),
         }
     }
 
@@ -209,6 +223,7 @@ impl Builder {
             },
             keys: session_keys("acme", &format!("persona-{index}")),
             revoked_before: None,
+            revoke: false,
             origin: OriginRules { opaque_launch: OpaqueLaunch::Free, ..OriginRules::default() },
             rules: Arc::new(unlimited()),
             assertion: None,
@@ -241,6 +256,17 @@ impl Builder {
 
 fn nowhere() -> Route {
     Route { host: "nowhere.test", path: "/", devices: Vec::new(), servers: Vec::new() }
+}
+
+fn tenant(personas: Vec<Arc<Persona>>) -> Tenant {
+    Tenant {
+        id: "acme".into(),
+        name: "Acme".into(),
+        personas,
+        sites: Vec::new(),
+        embed_origins: Vec::new(),
+        assertion_keys: Vec::new(),
+    }
 }
 
 /// Tests of messages must not meet limits.
@@ -284,6 +310,20 @@ impl Proxy {
         let options = Options { access_log: Some(log.clone()), resolve };
         let app = App::start(load(text, folder.path()), options).unwrap();
         Proxy { app, ca: DevCa::generate().unwrap(), log, _folder: folder }
+    }
+
+    /// Serves what this would, from now on.
+    pub fn rebuild(&self, builder: &Builder) {
+        self.app.replace(builder.snapshot(&self.ca));
+    }
+
+    /// Waits until what is open is enough.
+    pub fn wait_for_streams(&self, enough: impl Fn(Counts) -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !enough(self.app.streams()) {
+            assert!(Instant::now() < until, "open: {:?}", self.app.streams());
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Swaps in what this configuration says.
