@@ -26,5 +26,5 @@ mod http2;
 mod http2_websocket;
 mod life;
 mod messages;
-mod passwords;
+mod upgrade;
 mod websocket;

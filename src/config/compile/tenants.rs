@@ -156,12 +156,7 @@ pub fn part(
             upstream: upstream.unwrap_or_else(|| stand_in(&one.name)),
             framing: framing.site(one, compiler),
             folders,
-            front: front::site(
-                one,
-                hosts,
-                inherited.front,
-                (&entry.name, &inherited.rules, compiler),
-            ),
+            front: front::site(one, hosts, inherited.front, (&entry.name, compiler)),
         });
         placed.push(Placed::new(Claimant::Site(site.clone()), hosts));
         sites.push(site);
@@ -242,12 +237,7 @@ fn persona(
         injection: injection::compile(one, inherited.around, compiler),
         variables: injection::variables(one, inherited.around, compiler),
         signing: inherited.signing.persona(one, compiler),
-        front: front::persona(
-            one,
-            hosts,
-            inherited.front,
-            (&tenant.name, &inherited.rules, compiler),
-        ),
+        front: front::persona(one, hosts, inherited.front, (&tenant.name, compiler)),
     }
 }
 
