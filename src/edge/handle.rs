@@ -81,7 +81,12 @@ pub async fn handle<C: Downstream>(
     let request_id = request_id(worker, connection, client.request());
     client.begin(request_id);
     let mut wanted = wanted_body(worker, connection, client);
+    let verified = match password::is_shown(client.request()) {
+        true => Box::pin(password::verify(worker, connection, client.request())).await,
+        false => Ok(()),
+    };
     let body = match &mut wanted {
+        _ if verified.is_err() => verified.map(|()| None),
         None => Ok(None),
         Some(wanted) => match Box::pin(read(worker, client, deadline, wanted)).await {
             Ok(body) => Ok(Some(body)),

@@ -26,6 +26,7 @@ use crate::state::custody::Custody;
 use crate::state::jar::Jars;
 use crate::state::limits::Limiter;
 use crate::state::parked::Parked;
+use crate::state::passwords::Passwords;
 use crate::state::replay::Replays;
 use crate::state::sessions::Sessions;
 use crate::state::streams::{Shard, Streams};
@@ -53,6 +54,7 @@ pub struct Shared {
     pub parked: Parked,
     pub replays: Replays,
     pub compressor: Arc<Compressor>,
+    pub passwords: Passwords,
     pub upstreams: Arc<Registry>,
     pub custody: Custody,
     pub intake: Intake,
@@ -195,6 +197,13 @@ impl Shared {
     }
 }
 
+/// Of this process alone.
+fn unpredictable() -> [u8; 32] {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).expect("the system gives randomness");
+    key
+}
+
 #[derive(Debug)]
 pub struct Worker {
     shared: Arc<Shared>,
@@ -225,6 +234,7 @@ impl Worker {
             fleet: Fleet::new(Arc::clone(&shared.upstreams), turn),
             shared,
             disk: Semaphore::new(LOOKS),
+            hashing: Semaphore::new(password::AT_ONCE),
             names: Generator::seeded(seed),
             assertions: Mutex::default(),
         }

@@ -6,12 +6,13 @@
 use super::super::error::Wrong;
 use super::super::raw;
 use super::super::reader::Entry;
-use super::super::source::Spot;
+use super::super::source::At;
 use super::super::values::FilePath;
 use super::Compiler;
 use crate::config::addresses::RoutePath;
+use crate::config::allow::Trust;
 use crate::config::reader::Text;
-use crate::policy::front::folders::Folders;
+use crate::policy::front::folders::{Folder, Folders, Links};
 
 /// A site's; `key` is its own.
 pub fn compile(one: &Entry<raw::Site>, key: &str, compiler: &mut Compiler<'_>) -> Folders {
@@ -30,20 +31,20 @@ pub fn compile(one: &Entry<raw::Site>, key: &str, compiler: &mut Compiler<'_>) -
         folders.insert(path, real.into());
     };
     if let Some(at) = &raw.root {
-        add("/", &at.value, (at.spot, format!("{key}.root")));
+        add("/", at, &format!("{key}.root"), &mut folders, compiler);
     }
     for pair in raw.folders.iter().flat_map(|at| &at.value.0) {
-        add(&pair.name, &pair.value, (pair.spot, format!("{key}.folders.{}", pair.name)));
-    }
-    for pair in raw.folders.iter().flat_map(|at| &at.value.0) {
-        let key = || format!("{key}.folders.{}", pair.name);
+        let key = format!("{key}.folders.{}", pair.name);
         match RoutePath::parse(&pair.name) {
             Ok(_) if &*pair.name == "/" => {
                 let wrong = Wrong::new("`/` is everything", "write root = \"public\"");
-                compiler.problems.error(pair.spot, key(), wrong);
+                compiler.problems.error(pair.spot, key, wrong);
             }
-            Ok(_) => {}
-            Err(wrong) => compiler.problems.error(pair.spot, key(), wrong),
+            Ok(_) => {
+                let at = At { spot: pair.spot, value: pair.value.clone() };
+                add(&pair.name, &at, &key, &mut folders, compiler);
+            }
+            Err(wrong) => compiler.problems.error(pair.spot, key, wrong),
         }
     }
     match (&raw.upstream, &raw.root) {
