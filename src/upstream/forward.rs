@@ -27,7 +27,7 @@ use crate::net::deadline::Deadline;
 use crate::rejection::{Code, Rejection};
 
 /// Why an answer was cut that nobody waits for any more.
-const GONE: &str = "the client went away";
+pub const GONE: &str = "the client went away";
 
 /// What to send where.
 #[derive(Debug)]
