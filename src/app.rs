@@ -3,9 +3,11 @@
 //! The binary, the demo and the tests all start the server through [`App`]. It must not install
 //! signal handlers or print: that is the command line's business.
 
+mod stopping;
+
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -14,15 +16,19 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 
+use crate::admin::{self, Operations, Reload};
 use crate::config::snapshot::{AccessLog, Snapshot};
 use crate::edge::worker::{Shared, Worker};
 use crate::internal::{self, InternalServer};
 use crate::net::listener;
+use crate::net::service::Service;
 use crate::pipeline::Scheme;
 use crate::policy::session::UnixSeconds;
+use crate::state::streams::{Counts, Ended, Whose};
 use crate::telemetry::access_log::{self, LogWriter};
 use crate::upstream::registry::UpstreamStatus;
 use crate::upstream::watch::{self, Resolve, Watch};
+use stopping::{Left, Step, Stopping};
 
 /// How often a drain looks whether everything has ended.
 const DRAIN_TICK: Duration = Duration::from_millis(20);
@@ -35,6 +41,9 @@ pub struct App {
     https: Vec<SocketAddr>,
     http: Vec<SocketAddr>,
     internal: Option<InternalServer>,
+    operations: Arc<Operations>,
+    /// It answers until everything else has ended.
+    admin: Option<Service>,
     /// Checks the upstreams' servers.
     _watch: Watch,
     /// Writes what is queued when it is dropped, after the workers.
@@ -81,8 +90,14 @@ impl App {
         let tls = crate::tls::resolver::server_config(Arc::clone(&snapshot))
             .map_err(|error| StartError(format!("cannot set up TLS: {error}")))?;
         let listen = snapshot.load().internal.listen;
+        let admin = snapshot.load().admin.listen;
         let shared = Arc::new(Shared::new(snapshot, tls, log));
         let internal = listen.map(|listen| internal(&shared, listen)).transpose()?;
+        // Before anything is served, so that a port that is taken is told; answered afterwards.
+        let bound = |listen| TcpListener::bind(listen).map_err(|error| refused(listen, &error));
+        let admin = admin.map(bound).transpose()?;
+        let operations = Operations::new(Arc::clone(&shared))
+            .map_err(|error| StartError(format!("the system gives no randomness: {error}")))?;
         let resolve = options.resolve.unwrap_or(watch::system);
         let watch = Watch::start(Arc::clone(&shared.upstreams), resolve)
             .map_err(|error| StartError(format!("cannot watch the upstreams: {error}")))?;
@@ -92,12 +107,19 @@ impl App {
             https,
             http,
             internal,
+            operations,
+            admin: None,
             _watch: watch,
             _log: log_writer,
         };
         for (index, listeners) in sockets.into_iter().enumerate() {
             app.start_worker(index, listeners)?;
         }
+        let serve = |listener| {
+            admin::serve(listener, Arc::clone(&app.operations))
+                .map_err(|error| StartError(format!("cannot start the admin listener: {error}")))
+        };
+        app.admin = admin.map(serve).transpose()?;
         Ok(app)
     }
 
@@ -143,6 +165,21 @@ impl App {
         self.internal.as_ref().map(InternalServer::address)
     }
 
+    /// The bound address of the listener for operators.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Service::address)
+    }
+
+    /// How operators reload; until this is said they cannot.
+    pub fn reload_with(&self, reload: Reload) {
+        self.operations.reload_with(reload);
+    }
+
+    /// What is open: requests, event streams, WebSockets.
+    pub fn streams(&self) -> Counts {
+        self.shared.streams.counts()
+    }
+
     /// Client connections and tunnels that are open.
     pub fn connections(&self) -> usize {
         self.shared.connections()
@@ -176,16 +213,55 @@ impl App {
         move |snapshot| shared.install(snapshot)
     }
 
-    /// Stops accepting, lets requests end for at most `drain_timeout`, then cuts; blocks.
-    #[allow(clippy::disallowed_methods, reason = "the main thread waits here, no worker does")]
-    pub fn drain(self) {
-        let patience = self.snapshot().server.drain_timeout;
+    /// The first step of [`App::drain`]: no longer ready, listeners closed, clients told to come
+    /// elsewhere.
+    pub fn turn_away(&self) {
         self.shared.drain();
-        let until = Instant::now() + patience;
-        while self.connections() > 0 && Instant::now() < until {
-            std::thread::sleep(DRAIN_TICK);
+    }
+
+    /// Stops accepting, lets streams end for at most `drain_timeout`, then ends them within
+    /// `close_within`; blocks. The number of those that had to be cut.
+    #[allow(clippy::disallowed_methods, reason = "the main thread waits here, no worker does")]
+    pub fn drain(self) -> usize {
+        self.drain_while(|time| {
+            std::thread::sleep(time);
+            Urge::None
+        })
+    }
+
+    /// [`App::drain`], where `wait` waits for that time and hears what is wanted meanwhile.
+    pub fn drain_while(self, mut wait: impl FnMut(Duration) -> Urge) -> usize {
+        self.turn_away();
+        let server = &self.snapshot().server;
+        let mut stopping = Stopping::new(Instant::now(), server.drain_timeout, server.close_within);
+        let mut hurry = false;
+        loop {
+            let left = Left { connections: self.connections(), streams: self.streams().all() };
+            match stopping.step(Instant::now(), left, hurry) {
+                Step::Done => return left.streams,
+                Step::Wait => {}
+                Step::End(pace) => {
+                    let (streams, now) = (&self.shared.streams, self.shared.moment());
+                    streams.end(Whose::Everybody, Ended::Drained, pace, now);
+                }
+            }
+            match wait(DRAIN_TICK) {
+                Urge::None => hurry = false,
+                Urge::Hurry => hurry = true,
+                Urge::Stop => return self.streams().all(),
+            }
         }
     }
+}
+
+/// What somebody wants of a server that drains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Urge {
+    None,
+    /// Streams end now.
+    Hurry,
+    /// Everything is cut now.
+    Stop,
 }
 
 impl Drop for App {

@@ -18,9 +18,15 @@
 //!
 //! Around them: [`config`] turns a TOML file into an immutable [`config::snapshot::Snapshot`],
 //! [`reload`] swaps a new one in, [`state`] keeps what outlives snapshots (limits, ended sessions,
-//! open streams, cookies kept for browsers that keep none, what launches left for the apps),
-//! [`internal`] tells the apps that, and the keys of assertions, [`app`] starts and stops the whole, [`cli`] is what people type, [`explain`]
+//! what is open, cookies kept for browsers that keep none, what launches left for the apps),
+//! [`internal`] tells the apps that, and the keys of assertions, [`admin`] is for operators, [`app`] starts and stops the whole, [`cli`] is what people type, [`explain`]
 //! shows a decision without a request, [`demo`] shows it all on loopback.
+//!
+//! # What is open
+//!
+//! Every request, event stream and WebSocket has a place in [`state::streams`], with the persona or
+//! site that it belongs to. A reload that takes a persona away, a drain and a stop tell streams to
+//! end, one after the other; [`edge`] ends them in their own words.
 //!
 //! Not wired yet: tokens (`jwt`), the session API, and what Rasa and Socket.IO need beyond a proxy.
 //!
@@ -29,8 +35,9 @@
 //! Each worker is one thread with one current-thread runtime, its own `SO_REUSEPORT` listeners and
 //! its own upstream connections and kept assertions. Workers share the snapshot, the connection
 //! count, the order to stop, and [`state`], whose locks are a tenant's own and held for one
-//! look-up. Reloading, writing the access log, watching the upstreams' servers ([`upstream::watch`])
-//! and the internal listener have a thread each; a worker waits for none of them.
+//! look-up. What a worker has open is in a shard of its own. Reloading, writing the access log,
+//! watching the upstreams' servers ([`upstream::watch`]), the internal listener and the one for
+//! operators have a thread each; a worker waits for none of them.
 //!
 //! # Memory
 //!
@@ -50,6 +57,7 @@
 //! - Trusted headers are always set or removed, on every path, upgrades included.
 //! - Every map and every queue is bounded.
 
+pub mod admin;
 pub mod app;
 pub mod apps;
 pub mod cli;

@@ -119,6 +119,7 @@ codes! {
     UpstreamOverloaded 503 "upstream_overloaded" "The application has enough to do: try again soon.";
     CapacityExhausted 503 "capacity_exhausted" "The server cannot start another session now.";
     ReplayMemoryFull 503 "replay_memory_full" "No further signed launch can be taken now.";
+    NotServing 503 "not_serving" "The server is starting or stopping.";
     UpstreamTimeout 504 "upstream_timeout" "The application did not answer in time.";
     VersionUnsupported 505 "version_unsupported" "This HTTP version is not supported.";
 }

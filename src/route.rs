@@ -190,6 +190,7 @@ mod tests {
             },
             keys: session_keys("tenant", path),
             revoked_before: None,
+            revoke: false,
             origin: OriginRules { opaque_launch: OpaqueLaunch::Free, ..OriginRules::default() },
             rules: Arc::new(Rules::default()),
             assertion: None,

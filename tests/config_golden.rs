@@ -30,7 +30,7 @@ fn golden(folder: &str) -> PathBuf {
 fn environment(name: &str) -> Option<String> {
     let value = match name {
         "CHAT_HOST" => "chat.example.com",
-        "VESTIBULE_SESSION" => SECRET,
+        "VESTIBULE_SESSION" | "VESTIBULE_ADMIN_TOKEN" => SECRET,
         "RASA_ASSERTION" => "fedcba9876543210fedcba9876543210",
         "SESSION_TWICE" => concat!("0123456789abcdef0123456789abcdef", "\r\n"),
         "SALES_SIGNING" | "SIGNING" => "aaaabbbbccccddddeeeeffff00001111",

@@ -5,6 +5,7 @@
 
 mod check;
 mod explain;
+mod operate;
 mod place;
 mod run;
 mod sign;
@@ -39,6 +40,12 @@ enum Command {
     },
     /// Serve
     Run(ConfigFile),
+    /// Tell the running server to reload, and print what came of it
+    Reload(ConfigFile),
+    /// Print how the running server is, and what is open
+    Status(operate::StatusArguments),
+    /// End the WebSockets and event streams of a tenant or persona; new ones are served
+    Drain(operate::DrainArguments),
     /// Report every problem of a configuration, with its place and its remedy
     Check(ConfigFile),
     /// Say what would become of a request, stage by stage, without sending it
@@ -65,6 +72,9 @@ pub fn main() -> ExitCode {
             crate::demo::run(&crate::demo::DemoOptions { https_port: port, dir, check })
         }
         Command::Run(file) => run::run(&file.config),
+        Command::Reload(file) => operate::reload(&file),
+        Command::Status(arguments) => operate::status(&arguments),
+        Command::Drain(arguments) => operate::drain(&arguments),
         Command::Check(file) => check::check(&file.config),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Sign(arguments) => sign::run(arguments),

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::app::{App, Options};
+use crate::app::{App, Options, Urge};
 use crate::config::Loaded;
 use crate::reload::{INTERVAL, Reloader, Watcher};
+use crate::state::streams::Counts;
 
 pub fn run(file: &Path) -> ExitCode {
     let loaded = crate::config::load(file);
@@ -67,10 +69,16 @@ fn serve(file: &Path, loaded: Loaded) -> Result<(), Failure> {
     if let Some(address) = app.internal() {
         eprintln!("vestibule: listening for the apps on http://{address}");
     }
+    if let Some(address) = app.admin() {
+        eprintln!("vestibule: listening for operators on http://{address}");
+    }
     let install = Box::new(app.installer());
     let reloader = Reloader::new(file.into(), &app.snapshot(), sources, install);
     let watcher = Watcher::spawn(reloader, INTERVAL, |outcome| eprintln!("vestibule: {outcome}"))
         .map_err(|error| failed("cannot watch the configuration", error))?;
+    let watcher = Arc::new(watcher);
+    let asked = Arc::downgrade(&watcher);
+    app.reload_with(Box::new(move || asked.upgrade()?.reload()));
     loop {
         match runtime.block_on(signals.next()) {
             Received::Hangup => watcher.trigger(),
@@ -78,10 +86,30 @@ fn serve(file: &Path, loaded: Loaded) -> Result<(), Failure> {
             Received::Interrupt => return Ok(()),
         }
     }
+    app.turn_away();
+    // After a reload that is under way.
     drop(watcher);
-    eprintln!("vestibule: draining");
-    app.drain();
+    drain(app, &runtime, &mut signals);
     Ok(())
+}
+
+fn drain(app: App, runtime: &tokio::runtime::Runtime, signals: &mut Signals) {
+    let Counts { requests, events, websockets } = app.streams();
+    eprintln!(
+        "vestibule: draining; open: {requests} requests, {events} event streams, {websockets} \
+         WebSockets; SIGTERM again ends them now, SIGINT cuts them"
+    );
+    let cut = app.drain_while(|time| {
+        let signal = runtime.block_on(async { tokio::time::timeout(time, signals.next()).await });
+        match signal {
+            Ok(Received::Terminate) => Urge::Hurry,
+            Ok(Received::Interrupt) => Urge::Stop,
+            Ok(Received::Hangup) | Err(_) => Urge::None,
+        }
+    });
+    if cut > 0 {
+        eprintln!("vestibule: cut {cut} streams");
+    }
 }
 
 /// Takes all the descriptors that the system grants; the usual soft limit of 1024 is historical.

@@ -12,10 +12,10 @@ use std::time::SystemTime;
 use toml::de::DeTable;
 
 use super::compile::{self, Compiler};
-use super::error::{Problem, Problems, Wrong};
+use super::error::{Problem, Problems, Severity, Wrong};
 use super::raw::Root;
 use super::reader::{Lookup, Reading, Section, read_section};
-use super::snapshot::Snapshot;
+use super::snapshot::{AdminSettings, Snapshot};
 use super::source::{SourceTexts, Sources, Spot};
 
 /// What came of reading a configuration.
@@ -48,6 +48,11 @@ pub fn load(path: &Path) -> Loaded {
 /// start.
 pub fn load_str(name: &str, text: &str, base: &Path) -> Loaded {
     Loader::new(&environment).load_str(name, text, base)
+}
+
+/// The address and the token of a running server's operators, from the file that it runs with.
+pub fn load_admin(path: &Path) -> Result<AdminSettings, Vec<Problem>> {
+    Loader::new(&environment).load_admin(path)
 }
 
 fn environment(name: &str) -> Option<String> {
@@ -91,6 +96,28 @@ impl<'a> Loader<'a> {
     pub fn load_str(mut self, name: &str, text: &str, base: &Path) -> Loaded {
         let main = self.file(name, Ok(text.into()), Role::Main);
         self.finish(main, Path::new(name), base)
+    }
+
+    /// `[admin]` of the main file alone: whoever asks a running server to reload needs its address
+    /// also where the rest of the file is wrong.
+    pub fn load_admin(mut self, path: &Path) -> Result<AdminSettings, Vec<Problem>> {
+        let bytes = self.sources.read(path);
+        let main = self.file(&path.display().to_string(), bytes, Role::Main);
+        let settings = main.map(|root| {
+            let mut compiler = Compiler {
+                problems: &mut self.problems,
+                texts: &self.texts,
+                sources: &mut self.sources,
+                environment: self.environment,
+                base: path.parent().unwrap_or(Path::new("")),
+                now: SystemTime::now(),
+            };
+            compile::admin(&root, &mut compiler)
+        });
+        let is_meant = |problem: &Problem| settings.is_none() || problem.key.starts_with("admin");
+        let mut problems = self.problems.finish(&self.texts);
+        problems.retain(|problem| problem.severity == Severity::Error && is_meant(problem));
+        settings.filter(|_| problems.is_empty()).ok_or(problems)
     }
 
     fn finish(mut self, main: Option<Root>, path: &Path, base: &Path) -> Loaded {

@@ -23,7 +23,7 @@ mod upstream_tls;
 pub mod values;
 
 pub use error::{Problem, Severity};
-pub use load::{Loaded, Loader, Place, load, load_str};
+pub use load::{Loaded, Loader, Place, load, load_admin, load_str};
 pub use source::Sources;
 
 /// The shape of the whole file: every key, with its documentation.

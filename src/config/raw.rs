@@ -19,8 +19,8 @@ use super::snapshot::{AppKind, HttpMode, Mode};
 use super::source::{At, Spot};
 use super::values::{
     AssertionAlgorithm, Balance, CspMode, FilePath, InjectionPersona, JwtAlgorithm, Line,
-    LogTarget, Name, OnUnavailable, Rate, Replay, SecretPattern, SecretRef, Size, Timeout,
-    TlsVersion, UserId, UserIdFormat, VariableSource,
+    LogTarget, Name, OnUnavailable, Protocol, Rate, Replay, SecretPattern, SecretRef, Size,
+    Timeout, TlsVersion, UserId, UserIdFormat, VariableSource,
 };
 use crate::policy::session::UnixSeconds;
 
@@ -34,7 +34,7 @@ section! {
         /// Listeners, workers and whom to believe.
         server: Table<Server>, "", Enforced;
         /// The listener for operators.
-        admin: Table<Admin>, "", NotYet;
+        admin: Table<Admin>, "", Enforced;
         /// The listener for the apps.
         internal: Table<Internal>, "", Enforced;
         /// Certificates.
@@ -67,6 +67,8 @@ section! {
         proxy_protocol: bool, "false", Enforced;
         /// How long open requests may go on after SIGTERM.
         drain_timeout: Duration, "60s", Enforced;
+        /// Streams that are told to end do so one after the other, within this time.
+        close_within: Duration, "10s", Enforced;
         /// Hosts that several tenants may share by path.
         shared_hosts: List<Host>, "none", Enforced;
         /// Sign sessions: the first; those after it verify what they signed before.
@@ -100,9 +102,9 @@ section! {
     /// The listener for operators.
     Admin {
         /// Its address.
-        listen: SocketAddr, "none", NotYet;
+        listen: SocketAddr, "none", Enforced;
         /// Required where the address is not loopback.
-        token: SecretRef, "none", NotYet;
+        token: SecretRef, "none", Enforced;
     }
 }
 
@@ -177,6 +179,8 @@ section! {
         servers: List<ServerUrl>, REQUIRED, Enforced;
         /// How a server is chosen.
         balance: Balance, "round-robin", Enforced;
+        /// What servers are spoken to in.
+        protocol: Protocol, "http/1.1", Enforced;
         /// How a server is found to be well.
         health: Table<Health>, "none", Enforced;
         /// Which failures of requests take a server out for a while.
@@ -341,6 +345,8 @@ section! {
         frame_only: bool, "false", Enforced;
         /// Its sessions that were launched before this moment have ended.
         revoke_before: UnixSeconds, "the tenant's", Enforced;
+        /// A reload that changes who may open it, and as whom, ends what is open.
+        revoke: bool, "false", Enforced;
         /// How the upstream's policy is extended.
         csp: Table<Csp>, "merge", Enforced;
         /// Launches must be signed.

@@ -68,6 +68,8 @@ pub struct ServerSettings {
     /// Trusted peers must open each connection with a PROXY protocol header.
     pub proxy_protocol: bool,
     pub drain_timeout: Duration,
+    /// Over how long streams that are told to end are spread.
+    pub close_within: Duration,
     pub limits: Limits,
 }
 
@@ -126,6 +128,8 @@ impl Default for Limits {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdminSettings {
     pub listen: Option<SocketAddr>,
+    /// Whoever has it may operate the server; without one, whoever reaches it.
+    pub token: Option<Secret>,
 }
 
 /// The listener for the apps.
@@ -188,6 +192,8 @@ pub struct Persona {
     /// Sessions that were launched before this moment have ended: the later one of its own and of
     /// its tenant's.
     pub revoked_before: Option<UnixSeconds>,
+    /// Open streams end when a reload changes who may open it, and as whom.
+    pub revoke: bool,
     /// Which pages may call it.
     pub origin: OriginRules,
     /// How often it may be launched; one for all personas of the tenant.
@@ -200,6 +206,18 @@ pub struct Persona {
     pub variables: VariablesPolicy,
     /// Present where launches must be signed.
     pub signing: Option<Arc<SigningPolicy>>,
+}
+
+impl Persona {
+    /// Whether the same may open it as that one, and as whom.
+    pub fn identifies_like(&self, other: &Persona) -> bool {
+        let signing = match (&self.signing, &other.signing) {
+            (None, None) => true,
+            (Some(one), Some(other)) => one.admits_like(other),
+            _ => false,
+        };
+        signing && self.metadata == other.metadata && self.origin == other.origin
+    }
 }
 
 #[derive(Debug)]

@@ -283,6 +283,7 @@ choice! { Balance {
     "sticky" => Sticky,
     "hash:user_id" => HashUserId,
 } }
+choice! { Protocol { "http/1.1" => Http1, "h2" => Http2, } }
 choice! { TlsVersion { "1.2" => Tls12, "1.3" => Tls13, } }
 choice! { OnUnavailable { "local" => Local, "deny" => Deny, "allow" => Allow, } }
 choice! { UserId { "required" => Required, "optional" => Optional, "none" => None, } }

@@ -1,4 +1,4 @@
-//! The end of a WebSocket whose session has ended, said in WebSocket's own words.
+//! The end of a WebSocket that is told to end, said in WebSocket's own words.
 //!
 //! No byte of a new frame passes either way. The frame that the client is being sent is completed,
 //! because only between two frames can we say something of our own; then the client gets a Close
@@ -19,10 +19,11 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
 use super::frames::{self, Frames};
+use super::open::Open;
 use crate::http1::scratch;
 use crate::net::deadline::Deadline;
 use crate::net::io::Io;
-use crate::state::sessions::{Ended, StreamGuard};
+use crate::state::streams::Ended;
 use crate::telemetry::access_log::StreamLog;
 
 /// For the rest of a frame, and for the answer to our Close.
@@ -34,18 +35,19 @@ const LINGER_BYTES: usize = 1024 * 1024;
 /// The upstream's Close: "going away", the client has left.
 const GOING_AWAY: u16 = 1001;
 
-/// What a tunnel has where a session may end it.
+/// What a tunnel has that can be told to end.
 #[derive(Debug)]
 pub(super) struct Watch {
-    pub(super) guard: StreamGuard,
+    pub(super) open: Open,
     /// What the upstream has been sent, and what the client has been sent.
     pub(super) up: Frames,
     pub(super) down: Frames,
 }
 
 impl Watch {
-    pub(super) fn new(guard: StreamGuard) -> Box<Self> {
-        Box::new(Self { guard, up: Frames::default(), down: Frames::default() })
+    pub(super) fn new(mut open: Open) -> Box<Self> {
+        open.becomes_websocket();
+        Box::new(Self { open, up: Frames::default(), down: Frames::default() })
     }
 }
 
@@ -60,6 +62,12 @@ pub(super) struct Moved {
 impl Moved {
     pub(super) fn new(log: Option<Box<StreamLog>>) -> Self {
         Self { up: 0, down: 0, log }
+    }
+
+    pub(super) fn ends_early(&mut self, why: Ended) {
+        if let Some(log) = &mut self.log {
+            log.cut(why.reason());
+        }
     }
 }
 
@@ -81,7 +89,7 @@ pub(super) struct Half {
     pub(super) is_open: bool,
 }
 
-/// A tunnel whose session has ended.
+/// A tunnel that was told to end.
 #[derive(Debug)]
 pub(super) struct Ending<C> {
     pub(super) client: C,
@@ -90,11 +98,14 @@ pub(super) struct Ending<C> {
     pub(super) down: Half,
     pub(super) moved: Moved,
     pub(super) why: Ended,
+    /// It is open until it has ended.
+    pub(super) _open: Open,
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin> Ending<C> {
     /// Ends it, one way or the other.
     pub(super) async fn run(mut self) {
+        self.moved.ends_early(self.why);
         let mut deadline = Deadline::default();
         let by = Instant::now() + PATIENCE;
         if !matches!(deadline.run(by, self.complete_frame()).await, Ok(Ok(true))) {
@@ -130,7 +141,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Ending<C> {
 
     /// Whoever has not done its part by then is left.
     async fn say_goodbye(&mut self, by: Instant) {
-        let Self { client, upstream, up, down, moved, why } = self;
+        let Self { client, upstream, up, down, moved, why, .. } = self;
         let up = &*up;
         let to_client = close_client(client, up, down.frames, *why, by);
         let (told, _) = tokio::join!(to_client, timeout_at(by, close_upstream(upstream, up)));

@@ -1,25 +1,29 @@
 //! One request, from its head to its log line. The same for HTTP/1 and HTTP/2.
 
 use std::io;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::collect;
+use super::ending::PATIENCE;
+use super::open::Open;
 use super::prepare::{Prepare, Prepared, Wanted, prepare, request_id, wanted_body};
 use super::respond::{self, Answer};
 use super::worker::Worker;
+use crate::http1::fields::Fields;
 use crate::http1::framing::Framing;
 use crate::net::deadline::Deadline;
 use crate::pipeline::{ConnectionFacts, Dress, Permit};
-use crate::rejection::Rejection;
-use crate::state::sessions::{StreamGuard, while_open};
+use crate::rejection::{Code, Rejection};
+use crate::state::streams::Ended;
 use crate::telemetry::access_log::{Record, StreamLog};
 use crate::telemetry::request_id::RequestId;
 use crate::upstream::client::Client;
 use crate::upstream::connection::Connection;
 use crate::upstream::exchange::Tally;
-use crate::upstream::forward::{Outcome, forward};
+use crate::upstream::forward::{Outcome, Plan, forward};
 use crate::upstream::member::Lease;
 
 /// A client that can also be answered by us.
@@ -60,8 +64,8 @@ pub struct Switched {
     /// The server is in use as long as the tunnel.
     pub lease: Lease,
     pub log: Option<Box<StreamLog>>,
-    /// It ends with the session that opened it.
-    pub guard: Option<StreamGuard>,
+    /// May end it.
+    pub open: Open,
 }
 
 /// Takes one request through the pipeline and writes its log line.
@@ -133,17 +137,17 @@ async fn pass<C: Downstream>(
     record: Option<&mut Record>,
     tally: &mut Tally,
 ) -> Finish {
-    let Prepare { plan, limits, guard, .. } = &mut *prepare;
+    let Prepare { plan, limits, open, .. } = &mut *prepare;
     let exchange = forward(client, plan, &worker.fleet, limits, deadline, tally);
-    // A stream is cut when its session ends; a WebSocket has a better way, once it is one.
-    let outcome = match while_open(guard.as_ref(), exchange).await {
+    let outcome = match open.run(&plan.is_events, exchange).await {
         Ok(outcome) => outcome,
-        Err(ended) => Outcome::Cut(ended.reason()),
+        Err(why) => end_early(client, plan, tally, why),
     };
     match outcome {
         Outcome::Complete { whole_request } => Finish::Answered { whole_request },
         Outcome::Switched(upstream, lease) => {
-            Finish::Switched(Switched { upstream, lease, log: None, guard: prepare.guard.take() })
+            let open = std::mem::take(&mut prepare.open);
+            Finish::Switched(Switched { upstream, lease, log: None, open })
         }
         Outcome::Reject(rejection) => {
             if let Some(record) = record {
@@ -162,6 +166,17 @@ async fn pass<C: Downstream>(
                 finish => finish,
             }
         }
+        Outcome::Ended(reason) => {
+            if let Some(record) = record {
+                record.cut(reason);
+            }
+            match flushed(client, deadline, PATIENCE).await {
+                Finish::Answered { .. } => {
+                    Finish::Answered { whole_request: plan.framing == Framing::Empty }
+                }
+                finish => finish,
+            }
+        }
         Outcome::Cut(reason) => {
             if let Some(record) = record {
                 record.cut(reason);
@@ -169,6 +184,23 @@ async fn pass<C: Downstream>(
             Finish::Abort
         }
     }
+}
+
+/// Ends an answer that was told to end. An event stream is whole wherever it ends: its client drops
+/// an event that is not, and comes back (WHATWG HTML, section 9.2). Nothing else may look complete.
+fn end_early<C: Downstream>(client: &mut C, plan: &Plan, tally: &Tally, why: Ended) -> Outcome {
+    if plan.is_events.load(Ordering::Relaxed) && client.end(&Fields::default()).is_ok() {
+        return Outcome::Ended(why.reason());
+    }
+    if tally.status.is_some() {
+        return Outcome::Cut(why.reason());
+    }
+    let code = match why {
+        Ended::Revoked => Code::SessionExpired,
+        Ended::Drained => Code::UpstreamUnavailable,
+        Ended::Removed => Code::NotFound,
+    };
+    Outcome::Reject(Rejection::new(code, why.reason()))
 }
 
 /// Sends an answer of ours. How much of the request body is still on its way is for the caller to
@@ -182,6 +214,14 @@ async fn answered<C: Downstream>(
     if client.answer(answer).is_err() {
         return Finish::Abort;
     }
+    flushed(client, deadline, patience).await
+}
+
+async fn flushed<C: Downstream>(
+    client: &mut C,
+    deadline: &mut Deadline,
+    patience: Duration,
+) -> Finish {
     let at = Instant::now() + patience;
     match deadline.run(at, std::future::poll_fn(|cx| client.poll_flush(cx))).await {
         Ok(Ok(())) => Finish::Answered { whole_request: false },

@@ -8,12 +8,13 @@
 
 pub mod accept;
 mod collect;
-mod ending;
+pub mod ending;
 pub mod frames;
 pub mod h1;
 pub mod h2;
 pub mod handle;
 pub mod headers;
+mod open;
 mod prepare;
 pub mod respond;
 pub mod tunnel;

@@ -3,11 +3,13 @@
 //! Synchronous, and all that a request borrows ends here. One snapshot is loaded for the decision.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use http::Method;
 
 use super::handle::Downstream;
 use super::headers::{self, Outbound};
+use super::open::Open;
 use super::respond::{self, Answer};
 use super::worker::Worker;
 use crate::apps::engineio::{Engine, engine};
@@ -22,9 +24,11 @@ use crate::pipeline::{
     Permit, Under, admit,
 };
 use crate::policy::identity::Place;
+use crate::policy::limits::Moment;
 use crate::policy::session::{UnixSeconds, prefix};
 use crate::rejection::{Code, Rejection};
 use crate::state::sessions::StreamGuard;
+use crate::state::streams::{Holder, OpenStream, fate};
 use crate::telemetry::access_log::Record;
 use crate::telemetry::request_id::RequestId;
 use crate::upstream::affinity::Key;
@@ -45,8 +49,8 @@ pub struct Prepare {
     pub plan: Plan,
     pub limits: Limits,
     pub dress: Dress,
-    /// Ends the stream with its session.
-    pub guard: Option<StreamGuard>,
+    /// May end the stream before its end.
+    pub open: Open,
 }
 
 /// A body that the decision needs, and what the decision is to be made with.
@@ -133,7 +137,7 @@ pub fn prepare(
         Ok(Action::Forward(forward)) => match (&owner, &address) {
             (Some(owner), Some(address)) => {
                 let wire = Wire { worker, snapshot, connection, head, request_id };
-                let mut prepare = wire.forward(*forward, owner, address, ambient.now);
+                let mut prepare = wire.forward(*forward, owner, address, &ambient);
                 prepare.dress.fields = fields;
                 return (Prepared::Forward(Box::new(prepare)), record);
             }
@@ -175,10 +179,13 @@ impl Wire<'_> {
         forward: Forward,
         owner: &Owner,
         address: &Address<'_>,
-        now: UnixSeconds,
+        ambient: &Ambient<'_>,
     ) -> Prepare {
         let Self { worker, head, .. } = *self;
-        let guard = forward.passport.as_ref().and_then(|passport| guard(worker, passport));
+        let open = Open {
+            session: forward.passport.as_ref().and_then(|passport| guard(worker, passport)),
+            place: Some(self.place(owner, ambient.moment)),
+        };
         let key = (forward.websocket == Some(Handshake::Connect))
             .then(|| worker.random().websocket_key());
         let under = forward.dress.under.as_ref();
@@ -199,7 +206,7 @@ impl Wire<'_> {
         };
         let framing = headers::write_request(&mut wire, &outbound, |out| {
             if let Some(passport) = &forward.passport {
-                assertion(worker, passport, now, out);
+                assertion(worker, passport, ambient.now, out);
             }
         });
         let engine = self.engine(owner, address);
@@ -215,8 +222,26 @@ impl Wire<'_> {
             gates_first_chunk: framing == Framing::Chunked
                 && head.version == Version::Http11
                 && head.fields.get(Known::Expect).is_none(),
+            is_events: AtomicBool::new(false),
         };
-        Prepare { plan, limits: self.snapshot.server.limits, dress: forward.dress, guard }
+        Prepare { plan, limits: self.snapshot.server.limits, dress: forward.dress, open }
+    }
+
+    /// Its place among all that is open. A reload since the decision has not seen it: it is judged
+    /// as that reload would have.
+    fn place(&self, owner: &Owner, moment: Moment) -> OpenStream {
+        let holder = match owner {
+            Owner::Persona(persona) | Owner::Device(persona, _) | Owner::Shell(persona, _) => {
+                Holder::Persona(Arc::clone(persona))
+            }
+            Owner::Site(site) => Holder::Site(Arc::clone(site)),
+        };
+        let mut place = self.worker.shard.open(holder, moment);
+        let live = self.worker.snapshot.load();
+        if !std::ptr::eq(&**live, self.snapshot) {
+            place.judge(|holder| fate(holder, &live));
+        }
+        place
     }
 }
 

@@ -5,8 +5,8 @@
 //! the other side did not take is kept. Each direction closes on its own (half-close). There is no
 //! timeout: an open stream is never cut for being silent; dead peers are found by TCP keep-alive.
 //!
-//! A tunnel of a session follows where frames end, and is closed in WebSocket's words when the session
-//! has ended ([`super::ending`]). One without a session looks at no byte.
+//! It follows where frames end, so that it can be closed in WebSocket's words when it is told to end
+//! ([`super::ending`]).
 
 use std::future::Future;
 use std::io;
@@ -17,9 +17,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::ending::{Ending, Half, Moved, Watch};
 use super::frames::Frames;
+use super::open::Open;
 use crate::http1::scratch;
 use crate::net::io::Io;
-use crate::state::sessions::{Ended, StreamGuard};
+use crate::state::streams::Ended;
 use crate::telemetry::access_log::StreamLog;
 
 /// Reads of one direction before the other has its turn.
@@ -37,15 +38,13 @@ struct Flow {
 /// What is noted of the bytes that the other side has taken.
 struct Track<'t> {
     moved: &'t mut u64,
-    frames: Option<&'t mut Frames>,
+    frames: &'t mut Frames,
 }
 
 impl Track<'_> {
     fn pass(&mut self, data: &[u8]) {
         *self.moved += data.len() as u64;
-        if let Some(frames) = &mut self.frames {
-            frames.pass(data);
-        }
+        self.frames.pass(data);
     }
 }
 
@@ -185,15 +184,15 @@ struct Pair {
     up: Flow,
     down: Flow,
     moved: Moved,
-    watch: Option<Box<Watch>>,
+    watch: Box<Watch>,
 }
 
 impl Tunnel {
-    /// Each side with what was already read from it. `guard`: of the session, if there is one.
+    /// Each side with what was already read from it. `open` may end it.
     pub fn new(
         client: (Io, Vec<u8>),
         upstream: (Io, Vec<u8>),
-        guard: Option<StreamGuard>,
+        open: Open,
         log: Option<Box<StreamLog>>,
     ) -> Self {
         Self(Stage::Open(Pair {
@@ -202,7 +201,7 @@ impl Tunnel {
             up: Flow::new(client.1),
             down: Flow::new(upstream.1),
             moved: Moved::new(log),
-            watch: guard.map(Watch::new),
+            watch: Watch::new(open),
         }))
     }
 }
@@ -210,11 +209,9 @@ impl Tunnel {
 impl Pair {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Self { client, upstream, up, down, moved, watch } = self;
-        let (up_frames, down_frames) =
-            watch.as_deref_mut().map(|watch| (&mut watch.up, &mut watch.down)).unzip();
-        let track = Track { moved: &mut moved.up, frames: up_frames };
+        let track = Track { moved: &mut moved.up, frames: &mut watch.up };
         let up = up.poll(client, upstream, track, cx);
-        let track = Track { moved: &mut moved.down, frames: down_frames };
+        let track = Track { moved: &mut moved.down, frames: &mut watch.down };
         let down = down.poll(upstream, client, track, cx);
         match (up, down) {
             (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => Poll::Ready(()),
@@ -223,19 +220,20 @@ impl Pair {
         }
     }
 
-    fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Ended> {
-        self.watch.as_ref().map_or(Poll::Pending, |watch| watch.guard.poll_ended(cx))
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        self.watch.open.poll_ended(cx)
     }
 
     fn into_ending(self, why: Ended) -> Ending<Io> {
-        let frames = self.watch.map(|watch| (watch.up, watch.down)).unwrap_or_default();
+        let Watch { open, up, down } = *self.watch;
         Ending {
             client: self.client,
             upstream: self.upstream,
-            up: self.up.into_half(frames.0),
-            down: self.down.into_half(frames.1),
+            up: self.up.into_half(up),
+            down: self.down.into_half(down),
             moved: self.moved,
             why,
+            _open: open,
         }
     }
 }

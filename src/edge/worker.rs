@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use futures_util::FutureExt;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
@@ -25,6 +26,7 @@ use crate::state::limits::Limiter;
 use crate::state::parked::Parked;
 use crate::state::replay::Replays;
 use crate::state::sessions::Sessions;
+use crate::state::streams::{Shard, Streams};
 use crate::telemetry::access_log::LogHandle;
 use crate::telemetry::request_id::{Generator, Random};
 use crate::upstream::fleet::Fleet;
@@ -42,6 +44,7 @@ pub struct Shared {
     pub log: LogHandle,
     pub limiter: Limiter,
     pub sessions: Sessions,
+    pub streams: Streams,
     pub jars: Arc<Jars>,
     pub parked: Parked,
     pub replays: Replays,
@@ -71,6 +74,7 @@ impl Shared {
             log,
             limiter: Limiter::default(),
             sessions: Sessions::default(),
+            streams: Streams::default(),
             jars: Arc::default(),
             parked: Parked::default(),
             replays: Replays::default(),
@@ -98,6 +102,7 @@ impl Shared {
     }
 
     fn follow(&self, snapshot: &Snapshot) {
+        self.streams.follow(snapshot, self.moment());
         let names = || snapshot.tenants.keys().map(|name| &**name);
         self.limiter.follow(names());
         self.sessions.follow(names());
@@ -126,6 +131,7 @@ impl Shared {
         let now = UnixSeconds::from(SystemTime::now());
         self.limiter.tidy(self.moment());
         self.sessions.tidy(now);
+        self.streams.tidy();
         self.jars.tidy(now);
         self.parked.tidy(now);
         self.replays.tidy(now);
@@ -148,6 +154,10 @@ impl Shared {
         self.room.notify_waiters();
     }
 
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
     /// Ends every worker's runtime, and with it all that is still open.
     pub fn stop(&self) {
         self.drain();
@@ -159,6 +169,8 @@ impl Shared {
 pub struct Worker {
     shared: Arc<Shared>,
     pub fleet: Fleet,
+    /// What this worker has open.
+    pub shard: Arc<Shard>,
     names: Generator,
     /// Of this thread alone: the lock is never waited for.
     assertions: Mutex<AssertionStore>,
@@ -177,6 +189,7 @@ impl Worker {
         // Workers that begin at different servers do not all meet at the same one.
         let turn = u64::from(seed[0]);
         Self {
+            shard: shared.streams.shard(),
             fleet: Fleet::new(Arc::clone(&shared.upstreams), turn),
             shared,
             names: Generator::seeded(seed),
@@ -194,12 +207,8 @@ impl Worker {
     }
 
     fn sweep(&self) {
-        self.fleet.pool.sweep();
+        self.fleet.sweep();
         self.shared.tidy();
-    }
-
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
     }
 
     pub fn random(&self) -> Random {
@@ -238,6 +247,7 @@ impl Worker {
                     Err(error) => return ready(Err(error)),
                 }
             }
+            tokio::spawn(end_due(Arc::clone(&worker)));
             ready(Ok(()));
             let mut sweep = tokio::time::interval(SWEEP);
             loop {
@@ -273,16 +283,32 @@ async fn accept_all(worker: Arc<Worker>, listener: TcpListener, scheme: Scheme) 
             let _ = tokio::time::timeout(ACCEPT_PAUSE, worker.room.notified()).await;
         }
         if worker.is_draining() {
-            return;
+            break;
         }
         let accepted = tokio::select! {
             biased;
-            () = &mut stop => return,
+            () = &mut stop => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, peer)) => serve(&worker, stream, peer, scheme),
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+    // The kernel has accepted those who wait: closing the listener would reset them.
+    while worker.connections() < worker.allowed_connections()
+        && let Some(Ok((stream, peer))) = listener.accept().now_or_never()
+    {
+        serve(&worker, stream, peer, scheme);
+    }
+}
+
+/// Ends streams when their time has come, for ever.
+async fn end_due(worker: Arc<Worker>) {
+    loop {
+        match worker.shard.end_due(worker.moment()) {
+            None => worker.shard.sooner().await,
+            Some(next) => _ = tokio::time::timeout(next, worker.shard.sooner()).await,
         }
     }
 }

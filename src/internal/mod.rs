@@ -20,40 +20,21 @@ mod launch;
 #[cfg(test)]
 mod tests;
 
-use std::convert::Infallible;
-use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-
 use crate::config::snapshot::Snapshot;
+use crate::net::service::{self, Service};
 use crate::policy::assertion::jwks;
 use answer::{Apps, Responder};
 pub use launch::launch;
 
-/// Open at once; more wait in the kernel's queue.
-const CONNECTIONS: usize = 256;
 /// From accept to the last byte of the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Of a request's head.
-const HEAD_BYTES: usize = 16 * 1024;
-/// After a failed accept (no descriptors, mostly) trying at once would only burn the core.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The running listener; dropping it closes it and what is open.
-pub struct InternalServer {
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
+pub type InternalServer = Service;
 
 /// Binds `listen` and serves from a thread of its own. `key_set` is [`key_set`] of the live
 /// configuration, and `launch`, which is given an assertion, [`launch()`]; they are asked for each
@@ -85,80 +66,7 @@ fn start_with(
     responder: Responder,
     patience: Duration,
 ) -> io::Result<InternalServer> {
-    let listener = TcpListener::bind(listen)?;
-    listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (stop, stopped) = oneshot::channel();
-    let thread = std::thread::Builder::new().name("internal".into()).spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = accept_all(listener, Arc::new(responder), patience) => {}
-                // Also when the sender is gone: what nobody holds is not wanted.
-                _ = stopped => {}
-            }
-        });
-    })?;
-    Ok(InternalServer { address, stop: Some(stop), thread: Some(thread) })
-}
-
-impl InternalServer {
-    /// Where it listens, the port resolved.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-impl Drop for InternalServer {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A thread that panicked has said so already.
-            let _ = thread.join();
-        }
-    }
-}
-
-impl fmt::Debug for InternalServer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InternalServer").field("address", &self.address).finish_non_exhaustive()
-    }
-}
-
-/// Ends only where the socket cannot be used at all.
-async fn accept_all(
-    listener: TcpListener,
-    responder: Arc<Responder>,
-    patience: Duration,
-) -> io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return Ok(()) };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                tokio::spawn(serve(stream, Arc::clone(&responder), patience, permit));
-            }
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-        }
-    }
-}
-
-async fn serve(
-    stream: TcpStream,
-    responder: Arc<Responder>,
-    patience: Duration,
-    permit: OwnedSemaphorePermit,
-) {
-    let service = service_fn(move |request| {
-        let response = responder.answer(&request);
-        async move { Ok::<_, Infallible>(response) }
-    });
-    let connection = http1::Builder::new()
-        .keep_alive(false)
-        .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
-    // An app that goes away, or never says what it wants, is its own business.
-    let _ = tokio::time::timeout(patience, connection).await;
-    drop(permit);
+    service::serve("internal", TcpListener::bind(listen)?, patience, move |request| {
+        std::future::ready(responder.answer(&request))
+    })
 }

@@ -1,11 +1,13 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::*;
 use crate::config::Loader;
+use crate::net::service::{CONNECTIONS, HEAD_BYTES};
 
 const KEYS: &str = r#"{"keys":[]}"#;
 pub(super) const ANYWHERE: SocketAddr =

@@ -6,3 +6,4 @@ pub mod deadline;
 pub mod io;
 pub mod listener;
 pub mod proxy_header;
+pub mod service;

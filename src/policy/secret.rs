@@ -33,6 +33,14 @@ impl Secret {
         self.0.is_empty()
     }
 
+    /// As a Bearer token: the only way in which it leaves the process. Nothing where no header can
+    /// carry it.
+    pub fn bearer(&self) -> Option<http::HeaderValue> {
+        let mut value = http::HeaderValue::from_bytes(&[b"Bearer ", &*self.0].concat()).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
     pub(super) fn hmac(&self) -> HmacSha256 {
         keyed(&self.0)
     }

@@ -99,6 +99,20 @@ impl SigningPolicy {
         self.replay
     }
 
+    /// Whether whatever one of the two admits is admitted by the other.
+    pub fn admits_like(&self, other: &Self) -> bool {
+        // Keys are compared by what they make of the same text.
+        let marks = |policy: &Self| -> Vec<_> {
+            let mark = |key: &HmacSha256| key.clone().chain_update("alike").finalize().into_bytes();
+            policy.keys.iter().map(mark).collect()
+        };
+        self.max_age == other.max_age
+            && self.replay == other.replay
+            && self.ignore == other.ignore
+            && self.claims == other.claims
+            && marks(self) == marks(other)
+    }
+
     pub fn max_age(&self) -> Duration {
         self.max_age
     }

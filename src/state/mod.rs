@@ -6,3 +6,4 @@ pub mod limits;
 pub mod parked;
 pub mod replay;
 pub mod sessions;
+pub mod streams;

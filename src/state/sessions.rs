@@ -44,6 +44,8 @@ pub enum Ended {
     Revoked = 1,
     /// The server, the tenant or the persona is being drained; the client may come back.
     Drained = 2,
+    /// A reload has taken the persona away.
+    Removed = 3,
 }
 
 impl Ended {
@@ -52,7 +54,7 @@ impl Ended {
     pub const fn code(self) -> u16 {
         match self {
             Ended::Revoked => 1008,
-            Ended::Drained => 1012,
+            Ended::Drained | Ended::Removed => 1012,
         }
     }
 
@@ -61,6 +63,7 @@ impl Ended {
         match self {
             Ended::Revoked => "session ended",
             Ended::Drained => "service restart",
+            Ended::Removed => "no longer served",
         }
     }
 
@@ -68,6 +71,7 @@ impl Ended {
         match code {
             1 => Some(Ended::Revoked),
             2 => Some(Ended::Drained),
+            3 => Some(Ended::Removed),
             _ => None,
         }
     }

@@ -204,6 +204,11 @@ impl StreamLog {
         Box::new(Self { record, started, log })
     }
 
+    /// Why it was ended before its end.
+    pub fn cut(&mut self, reason: &'static str) {
+        self.record.cut(reason);
+    }
+
     /// Writes the line: bytes from the client, bytes to the client.
     pub fn end(mut self, up: u64, down: u64) {
         self.record.request_bytes = up;

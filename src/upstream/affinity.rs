@@ -10,9 +10,9 @@
 //! server came back, or was added). So this remembers three things, each until it has not been
 //! asked for during [`LINGER`]:
 //!
-//! - where a session has an open stream, or had one: uploads and media follow the WebSocket, and so
-//!   does the reconnect after it broke;
-//! - whom hashing would send elsewhere, because the server of its own was out when it came;
+//! - where a session has an open WebSocket, or had one: uploads and media follow it, and so does the
+//!   reconnect after it broke;
+//! - whom hashing would send elsewhere, because the server of its own was out when it came, or beginning slowly;
 //! - where an Engine.IO connection (`sid`) was begun. Its name comes out of the handshake's answer.
 //!
 //! So a server that comes back gets new sessions, and old ones once they have been quiet. A server

@@ -41,6 +41,8 @@ pub struct Connection {
 pub enum UpstreamError {
     /// The connection ended or broke before the first byte of a response.
     NoAnswer,
+    /// The server says that it did not look at the request; HTTP/2 only.
+    Refused,
     /// The connection ended or broke inside a response head.
     CutHead,
     Head(HeadError),

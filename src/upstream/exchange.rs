@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,12 +15,15 @@ use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use super::client::{Client, ClientError};
-use super::connection::{Connection, Incoming, UpstreamError};
+use super::connection::{Incoming, UpstreamError};
+use super::server::Server;
 use crate::apps::engineio::BEGINNING;
 use crate::config::snapshot::Limits;
 use crate::embed::splice::{Look, Splice};
 use crate::http1::BodyError;
-use crate::http1::head::Version;
+use crate::http1::fields::Known;
+use crate::http1::framing::Framing;
+use crate::http1::head::{ResponseHead, Version};
 use crate::net::deadline::Deadline;
 
 /// Interim responses that one exchange may pass.
@@ -103,13 +107,15 @@ pub enum Upgrade {
     WebSocket(String),
 }
 
-pub struct Exchange<'a, C> {
+pub struct Exchange<'a, C, S> {
     pub client: &'a mut C,
-    pub upstream: &'a mut Connection,
+    pub upstream: &'a mut S,
     pub limits: &'a Limits,
     pub response_timeout: Duration,
     pub upgrade: &'a Upgrade,
     pub tally: &'a mut Tally,
+    /// Told whether the response is an event stream.
+    pub is_events: Option<&'a AtomicBool>,
     upload: Upload,
     download: Download,
     /// The request's method, as the upstream saw it: what frames the response.
@@ -122,11 +128,11 @@ pub struct Exchange<'a, C> {
     splice: Option<Box<Splice>>,
 }
 
-impl<'a, C: Client> Exchange<'a, C> {
-    /// The request head is in `upstream`'s send buffer and its framing is set.
+impl<'a, C: Client, S: Server> Exchange<'a, C, S> {
+    /// The request head is on its way to `upstream`.
     pub fn new(
         client: &'a mut C,
-        upstream: &'a mut Connection,
+        upstream: &'a mut S,
         limits: &'a Limits,
         response_timeout: Duration,
         upgrade: &'a Upgrade,
@@ -142,6 +148,7 @@ impl<'a, C: Client> Exchange<'a, C> {
             limits,
             response_timeout,
             tally,
+            is_events: None,
             // An extended CONNECT stream stays open; its data are frames, not a body.
             upload: match upgrade {
                 Upgrade::None => Upload::Running,
@@ -187,9 +194,7 @@ impl<'a, C: Client> Exchange<'a, C> {
                 Poll::Pending => {
                     self.waiting = Waiting::RequestBody;
                     // What was taken so far must not wait for the rest.
-                    if let Poll::Ready(Err(_)) =
-                        self.upstream.send.poll_flush(&mut self.upstream.io, cx)
-                    {
+                    if let Poll::Ready(Err(_)) = self.upstream.poll_flush(cx) {
                         self.upload = Upload::Stopped;
                     }
                     return Ok(());
@@ -201,7 +206,7 @@ impl<'a, C: Client> Exchange<'a, C> {
             };
             match incoming {
                 Incoming::End(trailers) => {
-                    if self.upstream.send.end(Some(trailers)).is_err() {
+                    if self.upstream.end(trailers).is_err() {
                         return Err(Failure::RequestBody(BodyError::Truncated));
                     }
                     self.upload = Upload::Ended;
@@ -210,7 +215,7 @@ impl<'a, C: Client> Exchange<'a, C> {
                     if self.tally.request_bytes + data.len() as u64 > self.limits.body_bytes {
                         return Err(Failure::RequestTooLarge);
                     }
-                    match self.upstream.send.poll_data(&mut self.upstream.io, cx, data) {
+                    match self.upstream.poll_data(cx, data) {
                         Poll::Pending => {
                             self.waiting = Waiting::UpstreamTakes;
                             return Ok(());
@@ -226,7 +231,7 @@ impl<'a, C: Client> Exchange<'a, C> {
             }
         }
         if self.upload == Upload::Ended {
-            match self.upstream.send.poll_flush(&mut self.upstream.io, cx) {
+            match self.upstream.poll_flush(cx) {
                 Poll::Pending => self.waiting = Waiting::UpstreamTakes,
                 Poll::Ready(Ok(())) => {
                     self.upload = Upload::Flushed;
@@ -290,7 +295,7 @@ impl<'a, C: Client> Exchange<'a, C> {
 
     /// A response head has arrived: an interim one is passed, a final one begins the answer.
     fn on_head(&mut self, interim: u8) -> Result<(), Failure> {
-        let head = &self.upstream.head;
+        let head = self.upstream.head();
         let status = head.status;
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let Upgrade::WebSocket(accept) = self.upgrade else {
@@ -325,6 +330,9 @@ impl<'a, C: Client> Exchange<'a, C> {
         let splice = if Splice::fits(head) { self.client.splice(head) } else { None };
         let framing = splice.as_ref().map_or(head.framing, |splice| splice.framing(head.framing));
         self.splice = splice.map(Box::new);
+        if let Some(told) = self.is_events.filter(|_| is_event_stream(head)) {
+            told.store(true, Ordering::Relaxed);
+        }
         self.client.send_head(head, framing).map_err(|_| Failure::ClientGone)?;
         self.download = Download::Body;
         self.waiting = Waiting::Stream;
@@ -424,4 +432,15 @@ impl<'a, C: Client> Exchange<'a, C> {
             _ => Failure::UpstreamTimeout,
         }))
     }
+}
+
+/// Whether it may be ended anywhere: not where a length or a coding says where it ends.
+fn is_event_stream(head: &ResponseHead) -> bool {
+    const EVENTS: &[u8] = b"text/event-stream";
+    let media_type = head.fields.single(Known::ContentType).unwrap_or_default();
+    let (start, rest) = media_type.split_at(media_type.len().min(EVENTS.len()));
+    start.eq_ignore_ascii_case(EVENTS)
+        && matches!(rest.first(), None | Some(b';' | b' ' | b'\t'))
+        && matches!(head.framing, Framing::Chunked | Framing::UntilClose)
+        && head.fields.get(Known::ContentEncoding).is_none()
 }

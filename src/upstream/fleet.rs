@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::time::Instant;
 
 use super::condition::Failed;
-use super::connect::connect;
+use super::connect::{connect, connect_http2};
 use super::connection::Connection;
 use super::forward::Plan;
 use super::group::{Group, Refused};
+use super::http2::{Http2Pool, Shared};
 use super::member::{Lease, Member, MemberId};
 use super::pool::Pool;
 use super::registry::Registry;
@@ -21,6 +22,7 @@ const TURNS: usize = 64;
 #[derive(Debug)]
 pub struct Fleet {
     pub pool: Pool,
+    pub http2: Http2Pool,
     registry: Arc<Registry>,
     /// Of this worker alone: nobody else writes them.
     turns: [AtomicU64; TURNS],
@@ -39,7 +41,7 @@ impl Fleet {
     /// `start` is where this worker's turns begin: any number.
     pub fn new(registry: Arc<Registry>, start: u64) -> Self {
         let turns = std::array::from_fn(|_| AtomicU64::new(start));
-        Self { pool: Pool::default(), registry, turns }
+        Self { pool: Pool::default(), http2: Http2Pool::default(), registry, turns }
     }
 
     /// A server that the request has not tried.
@@ -57,12 +59,41 @@ impl Fleet {
         member: &Member,
         retries: bool,
     ) -> Result<Box<Connection>, NoConnection> {
+        self.opened(plan, member, retries, connect(member, plan.upstream.connect_timeout)).await
+    }
+
+    /// The same for HTTP/2; the connection is there for others too.
+    pub(super) async fn open_http2(
+        &self,
+        plan: &Plan,
+        member: &Member,
+        retries: bool,
+    ) -> Result<Shared, NoConnection> {
+        let opening = connect_http2(member, plan.upstream.connect_timeout);
+        let shared = self.opened(plan, member, retries, opening).await?;
+        self.http2.put(member.id, &shared);
+        Ok(shared)
+    }
+
+    async fn opened<T>(
+        &self,
+        plan: &Plan,
+        member: &Member,
+        retries: bool,
+        opening: impl Future<Output = std::io::Result<T>>,
+    ) -> Result<T, NoConnection> {
         let waiting = self.with(plan, |group| group.wait(&plan.upstream.policy, retries));
         let _waiting = waiting.map_err(|refused| NoConnection::Overloaded(rejection(refused)))?;
-        connect(member, plan.upstream.connect_timeout).await.map_err(|error| {
+        opening.await.map_err(|error| {
             self.failed(plan, member, Failed::Unreached);
             NoConnection::Unreachable(unreachable(&error))
         })
+    }
+
+    /// Drops connections that nobody uses; called now and then.
+    pub fn sweep(&self) {
+        self.pool.sweep();
+        self.http2.sweep();
     }
 
     pub(super) fn succeeded(&self, plan: &Plan, member: &Member) {

@@ -6,18 +6,19 @@ use base64::prelude::BASE64_STANDARD;
 use sha1::{Digest, Sha1};
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::Poll;
 
 use smallvec::SmallVec;
 
 use super::affinity::Key;
 use super::client::{Client, ClientError};
-use super::condition::Failed;
 use super::connection::{Connection, UpstreamError};
-use super::exchange::{Done, Exchange, Failure, Tally, Upgrade};
-use super::fleet::{Fleet, NoConnection, rejection};
+use super::exchange::{Failure, Tally, Upgrade};
+use super::fleet::{Fleet, rejection};
 use super::group::Refused;
 use super::member::{Lease, MemberId};
+use super::on_server::Try;
 use crate::config::snapshot::{Limits, Upstream};
 use crate::http1::BodyError;
 use crate::http1::fields::Known;
@@ -46,6 +47,8 @@ pub struct Plan {
     /// Nothing is sent before the first piece of a chunked body has proved sound. Not where the
     /// client itself waits, for a 100.
     pub gates_first_chunk: bool,
+    /// Becomes true where the answer is an event stream.
+    pub is_events: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -56,6 +59,8 @@ pub enum Outcome {
     Switched(Box<Connection>, Lease),
     /// The client was sent nothing yet: tell it this.
     Reject(Rejection),
+    /// An event stream was ended before its time; its end is on its way.
+    Ended(&'static str),
     /// The answer broke off, and the client, if it is still there, must see that it did.
     Cut(&'static str),
 }
@@ -89,75 +94,11 @@ pub async fn forward<C: Client>(
         };
         let retries = !tried.is_empty();
         tried.push(lease.member().id);
-        match on_server(client, plan, (fleet, lease, retries), limits, deadline, tally).await {
+        let one = Try { plan, fleet, limits, retries };
+        match one.run(client, lease, deadline, tally).await {
             Ok(outcome) => return outcome,
             Err(rejection) => unreached = Some(rejection),
         }
-    }
-}
-
-/// The same on one server; the error is why it could not be reached, and nothing was sent.
-async fn on_server<C: Client>(
-    client: &mut C,
-    plan: &Plan,
-    (fleet, mut lease, retries): (&Fleet, Lease, bool),
-    limits: &Limits,
-    deadline: &mut Deadline,
-    tally: &mut Tally,
-) -> Result<Outcome, Rejection> {
-    let mut may_reuse = true;
-    loop {
-        let member = lease.member();
-        let pooled = if may_reuse { fleet.pool.take(member.id, plan.repeatable) } else { None };
-        let mut connection = match pooled {
-            Some(connection) => connection,
-            None => match fleet.open(plan, member, retries).await {
-                Ok(connection) => connection,
-                Err(NoConnection::Overloaded(rejection)) => return Ok(Outcome::Reject(rejection)),
-                Err(NoConnection::Unreachable(rejection)) => return Err(rejection),
-            },
-        };
-        match attempt(client, &mut connection, plan, limits, deadline, tally).await {
-            Ok(Done::Complete { whole_request }) => {
-                fleet.succeeded(plan, member);
-                if let Some(beginning) = &tally.beginning {
-                    fleet.began(plan, beginning, member);
-                }
-                if whole_request && connection.is_reusable() {
-                    fleet.pool.put(connection);
-                }
-                return Ok(Outcome::Complete { whole_request });
-            }
-            Ok(Done::Switched) => {
-                fleet.succeeded(plan, member);
-                fleet.streams(plan, &mut lease);
-                return Ok(Outcome::Switched(connection, lease));
-            }
-            // The server closed an idle connection while our request was on its way.
-            Err((Failure::Upstream(UpstreamError::NoAnswer), _))
-                if connection.reused && plan.repeatable && tally.request_bytes == 0 =>
-            {
-                may_reuse = false;
-            }
-            Err((failure, answered)) => {
-                if is_servers(&failure, &connection) {
-                    fleet.failed(plan, member, Failed::Unanswered);
-                } else if answered {
-                    fleet.succeeded(plan, member);
-                }
-                return Ok(failed(failure, answered));
-            }
-        }
-    }
-}
-
-/// Whether a failure says something about the server. One that a client can bring about by what it
-/// asks for does not, nor does an idle connection that was closed.
-fn is_servers(failure: &Failure, connection: &Connection) -> bool {
-    match failure {
-        Failure::Upstream(UpstreamError::NoAnswer) => !connection.reused,
-        Failure::Upstream(_) | Failure::UpstreamTimeout => true,
-        _ => false,
     }
 }
 
@@ -189,23 +130,7 @@ async fn already_malformed<C: Client>(client: &mut C) -> Option<BodyError> {
     .await
 }
 
-async fn attempt<C: Client>(
-    client: &mut C,
-    connection: &mut Connection,
-    plan: &Plan,
-    limits: &Limits,
-    deadline: &mut Deadline,
-    tally: &mut Tally,
-) -> Result<Done, (Failure, bool)> {
-    connection.send.head().extend_from_slice(&plan.head);
-    connection.send.begin(plan.framing);
-    let timeout = plan.upstream.response_timeout;
-    let mut exchange = Exchange::new(client, connection, limits, timeout, &plan.upgrade, tally);
-    let result = poll_fn(|cx| exchange.poll(cx, deadline)).await;
-    result.map_err(|failure| (failure, exchange.has_answered()))
-}
-
-fn failed(failure: Failure, answered: bool) -> Outcome {
+pub(super) fn failed(failure: Failure, answered: bool) -> Outcome {
     let (code, reason) = match failure {
         Failure::ClientGone | Failure::RequestBody(BodyError::Truncated) => {
             return Outcome::Cut(GONE);
@@ -216,6 +141,9 @@ fn failed(failure: Failure, answered: bool) -> Outcome {
         Failure::ClientStalled => return Outcome::Cut("the client stopped reading"),
         Failure::Upstream(UpstreamError::NoAnswer) => {
             (Code::UpstreamClosed, "the upstream closed without an answer")
+        }
+        Failure::Upstream(UpstreamError::Refused) => {
+            (Code::UpstreamClosed, "the upstream refused the stream")
         }
         Failure::Upstream(UpstreamError::CutHead) => {
             (Code::UpstreamInvalid, "the upstream closed inside its response head")

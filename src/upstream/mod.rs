@@ -6,8 +6,8 @@
 //!   it is asked to bear ([`circuit`]), who stays where ([`affinity`]); [`select`] picks the next.
 //! - [`watch`] is the thread that asks servers how they are ([`check`]) and names for addresses.
 //! - [`fleet`] is what a worker lends to a request; [`connect`] opens a connection, [`pool`] keeps those that can be used again.
-//! - [`connection`] speaks HTTP/1.1 as a client, strictly.
-//! - [`client`] is what it needs of whoever asked.
+//! - [`connection`] speaks HTTP/1.1 as a client, strictly, and [`http2`] HTTP/2; [`server`] is what
+//!   an exchange needs of either, [`client`] what it needs of whoever asked.
 //! - [`exchange`] moves request and response between a client and a connection, both ways at once.
 //! - [`forward`] is the whole: pick, connect or reuse, exchange, retry where nothing was sent.
 //!
@@ -29,9 +29,12 @@ pub mod exchange;
 pub mod fleet;
 pub mod forward;
 pub mod group;
+pub mod http2;
 pub mod member;
+mod on_server;
 pub mod policy;
 pub mod pool;
 pub mod registry;
 pub mod select;
+pub mod server;
 pub mod watch;

@@ -4,12 +4,14 @@
 
 use std::time::Duration;
 
-pub use crate::config::values::Balance;
+pub use crate::config::values::{Balance, Protocol};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// How a server is chosen; see [`super::select`] and [`super::affinity`].
     pub balance: Balance,
+    /// What its servers are spoken to in; WebSockets always in HTTP/1.1.
+    pub protocol: Protocol,
     /// Who is asked whether it is well; nobody without.
     pub health: Option<HealthPolicy>,
     pub ejection: EjectionPolicy,
@@ -28,6 +30,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             balance: Balance::RoundRobin,
+            protocol: Protocol::Http1,
             health: None,
             ejection: EjectionPolicy::default(),
             retries: RetryPolicy::default(),

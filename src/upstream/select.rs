@@ -45,14 +45,22 @@ pub fn least_connections(
 
 /// Rendezvous hashing: each key has an order of servers of its own. A server that is lost moves
 /// only its own keys, each to the next in its order; one that is added takes only what will be
-/// its own. `identity` is a server's own hash.
+/// its own. A server on its way back gets its keys one after the other. `identity` is a server's own
+/// hash.
 pub fn rendezvous(
     key: u64,
     count: usize,
     weight: impl Fn(usize) -> u8,
     identity: impl Fn(usize) -> u64,
 ) -> Option<usize> {
-    (0..count).filter(|&at| weight(at) > 0).max_by_key(|&at| mix(key ^ identity(at)))
+    let score = |at: usize| mix(key ^ identity(at));
+    let has_its_turn = |at: usize| match weight(at) {
+        0 => false,
+        FULL.. => true,
+        part => mix(score(at)) % u64::from(FULL) < u64::from(part),
+    };
+    let first = (0..count).filter(|&at| has_its_turn(at)).max_by_key(|&at| score(at));
+    first.or_else(|| (0..count).filter(|&at| weight(at) > 0).max_by_key(|&at| score(at)))
 }
 
 fn from(turn: u64, count: usize) -> impl Iterator<Item = usize> {
@@ -109,6 +117,20 @@ mod tests {
         let seen = turns(&[100, 25], 10_000);
         assert!((1000..1500).contains(&seen[1]), "{seen:?}");
         assert_eq!(turns(&[0, 1], 100), [0, 100], "where it is alone it gets everything");
+    }
+
+    #[test]
+    fn keys_come_back_to_a_server_one_after_the_other() {
+        let servers = servers(2);
+        let mut before = 0;
+        for part in [1, 10, 50, 90, 100] {
+            let weights = [part, FULL];
+            let chosen = |key| rendezvous(mix(key), 2, |at| weights[at], |at| servers[at]).unwrap();
+            let back = (0..10_000).filter(|&key| chosen(key) == 0).collect::<Vec<u64>>();
+            assert!(back.len() > before && back.len() <= 40 + 55 * usize::from(part), "{part}");
+            assert!(back.iter().all(|&key| owner(key, &servers, None) == 0));
+            before = back.len();
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::group::Group;
 use super::member::{Member, MemberId};
 use super::registry::Registry;
 use super::select::{mix, stable_hash};
-use crate::config::snapshot::{ServerAddress, ServerId};
+use crate::config::snapshot::{ServerAddress, ServerId, Upstream};
 
 /// How exactly intervals are kept.
 const TICK: Duration = Duration::from_millis(50);
@@ -103,16 +103,17 @@ fn ask(checks: &mut Agenda<MemberId>, group: &Arc<Group>, now: Instant) {
     let upstream = group.upstream();
     let Some(policy) = &upstream.policy.health else { return };
     for member in group.members() {
-        let (group, policy) = (Arc::clone(group), policy.clone());
+        let (group, upstream) = (Arc::clone(group), Arc::clone(&upstream));
         checks.entry(member.id).run(now, jittered(policy.interval, member.identity), || {
-            tokio::spawn(async move { report(&group, &member, policy).await })
+            tokio::spawn(async move { report(&group, &member, &upstream).await })
         });
     }
 }
 
-async fn report(group: &Group, member: &Member, policy: super::policy::HealthPolicy) {
-    let is_well = check(member, &policy).await;
-    group.checked(member, is_well, &policy, Instant::now());
+async fn report(group: &Group, member: &Member, upstream: &Upstream) {
+    let Some(policy) = &upstream.policy.health else { return };
+    let is_well = check(member, upstream.policy.protocol, policy).await;
+    group.checked(member, is_well, policy, Instant::now());
 }
 
 fn look_up(

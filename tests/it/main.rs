@@ -20,5 +20,6 @@ mod fuzz_upstream;
 mod gate;
 mod http2;
 mod http2_websocket;
+mod life;
 mod messages;
 mod websocket;

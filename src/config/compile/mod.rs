@@ -42,6 +42,8 @@ pub struct Compiler<'a> {
     pub now: SystemTime,
 }
 
+pub use server::admin;
+
 /// What a tenant meets outside of itself.
 pub struct Surroundings<'c, 'r> {
     pub root: &'r Root,

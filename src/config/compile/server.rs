@@ -12,9 +12,10 @@ use super::super::snapshot::{
 };
 use super::super::source::{At, Spot};
 use super::super::values::LogTarget;
-use super::Compiler;
+use super::{Compiler, secrets};
 
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
+const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
 pub fn compile(root: &Root, compiler: &mut Compiler<'_>) -> ServerSettings {
     let default = Server::default();
@@ -31,6 +32,7 @@ pub fn compile(root: &Root, compiler: &mut Compiler<'_>) -> ServerSettings {
         trusted_proxies: nets.collect(),
         proxy_protocol: raw.proxy_protocol.as_ref().is_some_and(|at| at.value),
         drain_timeout: raw.drain_timeout.as_ref().map_or(DRAIN_TIMEOUT, |at| at.value),
+        close_within: raw.close_within.as_ref().map_or(CLOSE_WITHIN, |at| at.value),
         limits: limits(raw.limits.as_ref().map(|at| &*at.value), compiler),
     };
     check_listeners(root, raw, compiler);
@@ -139,8 +141,9 @@ fn check_trust(raw: &Server, compiler: &mut Compiler<'_>) {
 
 pub fn admin(root: &Root, compiler: &mut Compiler<'_>) -> AdminSettings {
     let Some(raw) = root.admin.as_ref().map(|at| &at.value) else {
-        return AdminSettings { listen: None };
+        return AdminSettings { listen: None, token: None };
     };
+    let token = raw.token.as_ref().and_then(|at| secrets::agreed(at, "admin.token", compiler));
     if let Some(at) = &raw.listen
         && !at.value.ip().is_loopback()
         && raw.token.is_none()
@@ -151,7 +154,15 @@ pub fn admin(root: &Root, compiler: &mut Compiler<'_>) -> AdminSettings {
         let remedy = "write token = \"env:NAME\", or listen on 127.0.0.1";
         compiler.problems.error(at.spot, "admin.listen", Wrong::new(what, remedy));
     }
-    AdminSettings { listen: raw.listen.as_ref().map(|at| at.value) }
+    if let Some(at) = &raw.token
+        && raw.listen.is_none()
+        && !compiler.problems.has_error_below("admin.")
+    {
+        let what = "there is no address to which it opens the way";
+        let remedy = "write listen = \"127.0.0.1:9180\", or leave the token out";
+        compiler.problems.error(at.spot, "admin.token", Wrong::new(what, remedy));
+    }
+    AdminSettings { listen: raw.listen.as_ref().map(|at| at.value), token }
 }
 
 pub fn internal(root: &Root) -> InternalSettings {

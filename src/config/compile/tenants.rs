@@ -202,6 +202,7 @@ fn persona(
         metadata,
         keys: inherited.sessions.persona(tenant.name.clone(), one.name.clone()),
         revoked_before: own.max(inherited.revoked_before),
+        revoke: raw.revoke.as_ref().is_some_and(|at| at.value),
         origin: identity::origin(raw, embedders),
         rules: Arc::clone(&inherited.rules),
         assertion: inherited.assertions.persona(one, compiler),

@@ -109,14 +109,14 @@ pub async fn serve(
                 client.abort(&mut deadline).await;
                 return;
             }
-            Finish::Switched(Switched { upstream, lease, log, guard }) => {
+            Finish::Switched(Switched { upstream, lease, log, open }) => {
                 let Http1 { io, recv, .. } = client;
                 let upstream = *upstream;
                 // A task of its own: an idle WebSocket must not carry this one's memory.
                 let tunnel = tunnel::Tunnel::new(
                     (io, recv.into_rest()),
                     (upstream.io, upstream.recv.into_rest()),
-                    guard,
+                    open,
                     log,
                 );
                 worker.spawn_tunnel(Box::pin(async move {
@@ -185,17 +185,19 @@ impl Http1 {
         let mut start = HeadStart::default();
         let idle_until = first.unwrap_or_else(|| Instant::now() + limits.idle_timeout);
         let mut quiet_until = None;
-        let wait = std::future::poll_fn(|cx| {
+        let begins = std::future::poll_fn(|cx| {
+            let first_byte = self.poll_first_byte(cx, limits.header_bytes, &mut start);
+            if first_byte.is_ready() {
+                return first_byte;
+            }
+            let mut until = idle_until;
             if first.is_none() && self.worker.is_draining() {
                 // Closing at once would race a request that is on its way.
-                let until = *quiet_until.get_or_insert_with(|| Instant::now() + QUIET);
-                if Instant::now() >= until {
-                    return Poll::Ready(false);
-                }
+                until = until.min(*quiet_until.get_or_insert_with(|| Instant::now() + QUIET));
             }
-            self.poll_first_byte(cx, limits.header_bytes, &mut start)
+            deadline.poll(cx, Some(until)).map(|()| false)
         });
-        if !matches!(deadline.run(idle_until, wait).await, Ok(true)) {
+        if !begins.await {
             return Err(NoHead::Idle);
         }
         let by = first.unwrap_or_else(|| Instant::now() + limits.header_timeout);

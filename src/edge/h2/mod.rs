@@ -177,13 +177,13 @@ async fn stream(
             }
             client.abort();
         }
-        Finish::Switched(Switched { upstream, lease, log, guard }) => {
+        Finish::Switched(Switched { upstream, lease, log, open: place }) => {
             let Http2 { recv, send, chunk, .. } = client;
             if let Some(send) = send {
                 let upstream = *upstream;
                 let rest = upstream.recv.into_rest();
                 drop(deadline);
-                let tunnel = H2Tunnel::new((recv, send, chunk), (upstream.io, rest), guard, log);
+                let tunnel = H2Tunnel::new((recv, send, chunk), (upstream.io, rest), place, log);
                 worker.spawn_tunnel(Box::pin(async move {
                     tunnel.await;
                     drop((open, lease));

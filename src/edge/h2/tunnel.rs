@@ -1,6 +1,6 @@
 //! A WebSocket that arrived over HTTP/2 (RFC 8441): a stream on one side, a socket on the other.
 //!
-//! It ends with its session as one over HTTP/1 does ([`crate::edge::ending`]).
+//! It ends as one over HTTP/1 does, where it is told to ([`crate::edge::ending`]).
 
 use std::future::Future;
 use std::io;
@@ -12,9 +12,10 @@ use h2::{Reason, RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::edge::ending::{Ending, Half, Moved, Watch};
+use crate::edge::open::Open;
 use crate::http1::scratch;
 use crate::net::io::Io;
-use crate::state::sessions::{Ended, StreamGuard};
+use crate::state::streams::Ended;
 use crate::telemetry::access_log::StreamLog;
 
 /// Bytes that one tunnel reads ahead of its stream's window.
@@ -40,7 +41,7 @@ struct Pair {
     down: Bytes,
     down_ended: bool,
     moved: Moved,
-    watch: Option<Box<Watch>>,
+    watch: Box<Watch>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,11 +53,11 @@ enum Up {
 }
 
 impl H2Tunnel {
-    /// Each side with what was already read from it. `guard`: of the session, if there is one.
+    /// Each side with what was already read from it. `open` may end it.
     pub fn new(
         client: (RecvStream, SendStream<Bytes>, Bytes),
         upstream: (Io, Vec<u8>),
-        guard: Option<StreamGuard>,
+        open: Open,
         log: Option<Box<StreamLog>>,
     ) -> Self {
         Self(Stage::Open(Pair {
@@ -68,7 +69,7 @@ impl H2Tunnel {
             down: upstream.1.into(),
             down_ended: false,
             moved: Moved::new(log),
-            watch: guard.map(Watch::new),
+            watch: Watch::new(open),
         }))
     }
 }
@@ -81,9 +82,7 @@ impl Pair {
                 if count == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
-                if let Some(watch) = &mut self.watch {
-                    watch.up.pass(&self.up[..count]);
-                }
+                self.watch.up.pass(&self.up[..count]);
                 self.up.advance(count);
                 self.moved.up += count as u64;
                 self.up_state = Up::Unflushed;
@@ -125,9 +124,7 @@ impl Pair {
                 }
                 let count = self.send.capacity().min(self.down.len());
                 let data = self.down.split_to(count);
-                if let Some(watch) = &mut self.watch {
-                    watch.down.pass(&data);
-                }
+                self.watch.down.pass(&data);
                 self.moved.down += count as u64;
                 self.send.send_data(data, false).map_err(io::Error::other)?;
             }
@@ -156,6 +153,7 @@ impl Pair {
         cx.waker().wake_by_ref();
         Poll::Pending
     }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let up = self.poll_up(cx);
         let down = self.poll_down(cx);
@@ -169,12 +167,12 @@ impl Pair {
         }
     }
 
-    fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Ended> {
-        self.watch.as_ref().map_or(Poll::Pending, |watch| watch.guard.poll_ended(cx))
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        self.watch.open.poll_ended(cx)
     }
 
     fn into_ending(self, why: Ended) -> Ending<Stream> {
-        let (up, down) = self.watch.map(|watch| (watch.up, watch.down)).unwrap_or_default();
+        let Watch { open, up, down } = *self.watch;
         let is_open = matches!(self.up_state, Up::Open | Up::Unflushed);
         Ending {
             // What the upstream has not taken is read again, and comes to nothing.
@@ -189,6 +187,7 @@ impl Pair {
             down: Half { frames: down, left: self.down.into(), is_open: !self.down_ended },
             moved: self.moved,
             why,
+            _open: open,
         }
     }
 }

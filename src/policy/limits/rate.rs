@@ -41,6 +41,11 @@ impl Moment {
     pub fn plus(self, time: Duration) -> Self {
         Self(self.0.saturating_add(nanos(time)))
     }
+
+    /// Nothing where `earlier` is later.
+    pub fn duration_since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
 }
 
 /// So many in such a time, with what GCRA needs to know computed once.

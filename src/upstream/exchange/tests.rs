@@ -12,6 +12,7 @@ use crate::http1::fields::Fields;
 use crate::http1::framing::Framing;
 use crate::http1::head::{RequestHead, ResponseHead};
 use crate::net::io::Io;
+use crate::upstream::connection::Connection;
 use crate::upstream::member::MemberId;
 
 const TAG: &str = "<script src=x></script>";
@@ -208,4 +209,24 @@ async fn what_does_not_fit_and_what_is_not_asked_for_passes_as_it_is() {
     let unasked = Slow { most: 100, ..Slow::default() };
     let (client, _) = pass(unasked, &[b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<head>"]).await;
     assert_eq!((client.framing, client.body), (Some(Framing::Length(6)), b"<head>".to_vec()));
+}
+
+#[test]
+fn only_what_may_end_anywhere_is_an_event_stream() {
+    for (fields, expected) in [
+        ("Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n", true),
+        ("Content-Type: Text/Event-Stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n", true),
+        ("Content-Type: text/event-stream\r\n", true),
+        ("Content-Type: text/event-stream\r\nContent-Length: 9\r\n", false),
+        ("Content-Type: text/event-stream\r\nContent-Encoding: gzip\r\n", false),
+        ("Content-Type: text/event-streams\r\n", false),
+        ("Content-Type: text/plain; x=text/event-stream\r\n", false),
+        ("Content-Type: text/event-stream\r\nContent-Type: text/plain\r\n", false),
+        ("Transfer-Encoding: chunked\r\n", false),
+    ] {
+        let mut head = ResponseHead::default();
+        let text = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
+        head.parse(text.as_bytes(), &Method::GET).unwrap();
+        assert_eq!(is_event_stream(&head), expected, "{fields}");
+    }
 }

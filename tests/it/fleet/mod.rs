@@ -1,6 +1,7 @@
 //! Upstreams of several servers: which is asked, and what clients notice when one fails.
 
 mod death;
+mod http2;
 mod limits;
 mod names;
 mod stay;

@@ -12,6 +12,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::*;
+use crate::harness::h2_server::H2Server;
 
 struct Authority {
     pem: String,
@@ -40,24 +41,7 @@ impl Authority {
 
 /// A server of that name which wants its clients vouched for by the authority, and says "ok".
 fn serve(authority: &Authority, name: &str) -> SocketAddr {
-    let (chain, key) = authority.issue(name, ExtendedKeyUsagePurpose::ServerAuth);
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-            .build()
-            .unwrap();
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(
-            vec![CertificateDer::from_pem_slice(chain.as_bytes()).unwrap()],
-            PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
-        )
-        .unwrap();
-    let config = Arc::new(config);
+    let config = Arc::new(server(authority, name));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -68,6 +52,26 @@ fn serve(authority: &Authority, name: &str) -> SocketAddr {
         }
     });
     address
+}
+
+fn server(authority: &Authority, name: &str) -> rustls::ServerConfig {
+    let (chain, key) = authority.issue(name, ExtendedKeyUsagePurpose::ServerAuth);
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .build()
+            .unwrap();
+    rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(
+            vec![CertificateDer::from_pem_slice(chain.as_bytes()).unwrap()],
+            PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
+        )
+        .unwrap()
 }
 
 fn say_ok(mut stream: impl Read + Write) {
@@ -128,4 +132,32 @@ fn a_server_with_a_private_authority_is_shown_our_certificate() {
     proxy.reload(&text(&good, &ca, "app.internal"));
     assert_eq!(ask().text(), "ok", "a reload is enough");
     wait_until("checks go the same way", || states(&proxy) == "healthy");
+}
+
+#[test]
+fn http_2_over_tls_is_asked_for_and_must_be_chosen() {
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let ca = write(folder, "ca.pem", &authority.pem);
+    let (cert, key) = authority.issue("us", ExtendedKeyUsagePurpose::ClientAuth);
+    let (cert, key) = (write(folder, "us.pem", &cert), write(folder, "us.key", &key));
+    for (alpn, works) in [(&["h2", "http/1.1"][..], true), (&["h2"], true), (&["http/1.1"], false)]
+    {
+        let mut config = server(&authority, "app.internal");
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let server = H2Server::start(Some(Arc::new(config)), |request, mut answer| async move {
+            assert_eq!(request.uri().scheme_str(), Some("https"));
+            let _ = answer.send_response(http::Response::new(()), true);
+        });
+        let tls = format!(
+            "protocol = \"h2\"\ntls = {{ ca = \"{ca}\", cert = \"{cert}\", key = \"{key}\", \
+             server_name = \"app.internal\" }}"
+        );
+        let proxy =
+            Proxy::resolving(&over(&format!("\"https://{}\"", server.address), &tls, ""), None);
+        let mut client = proxy.client();
+        let answer = client.send("GET / HTTP/1.1\r\nHost: chat.test\r\n\r\n").read_response();
+        assert_eq!(answer.unwrap().status, if works { 200 } else { 502 }, "{alpn:?}");
+    }
 }

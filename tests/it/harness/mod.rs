@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod h2;
+pub mod h2_server;
 pub mod proxy;
 pub mod replica;
 pub mod upstream;

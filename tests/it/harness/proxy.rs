@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use vestibule::app::{App, Options};
 use vestibule::config::snapshot::{
     AccessLog, AdminSettings, AppKind, Device, HttpMode, InternalSettings, Limits, Mode, Persona,
-    Server, ServerAddress, ServerId, ServerSettings, Snapshot, TelemetrySettings, TlsSettings,
-    TlsVersion, Upstream, UpstreamTls,
+    Server, ServerAddress, ServerId, ServerSettings, Snapshot, TelemetrySettings, Tenant,
+    TlsSettings, TlsVersion, Upstream, UpstreamTls,
 };
 use vestibule::policy::limits::{Rate, Rules};
 use vestibule::policy::metadata::{MetadataPolicy, UserIdFormat, UserIdRule};
@@ -20,6 +20,7 @@ use vestibule::policy::origin::{OpaqueLaunch, OriginRules};
 use vestibule::policy::secret::Secret;
 use vestibule::policy::session::keys::{PersonaKeys, SessionSecrets};
 use vestibule::route::{RouteTable, Target};
+use vestibule::state::streams::Counts;
 use vestibule::tls::dev::DevCa;
 use vestibule::tls::store::{CertStore, Certificate};
 use vestibule::upstream::watch::Resolve;
@@ -35,6 +36,9 @@ pub struct Builder {
     pub connect_timeout: Duration,
     pub response_timeout: Duration,
     pub drain_timeout: Duration,
+    pub close_within: Duration,
+    /// Listens for operators too.
+    pub admin: bool,
     routes: Vec<Route>,
     /// One certificate for each list of names.
     certificates: Vec<Vec<&'static str>>,
@@ -65,6 +69,8 @@ impl Default for Builder {
             connect_timeout: Duration::from_secs(2),
             response_timeout: PATIENCE,
             drain_timeout: PATIENCE,
+            close_within: Duration::from_secs(1),
+            admin: false,
             routes: Vec::new(),
             certificates: vec![vec!["chat.test", "*.wild.test"]],
         }
@@ -117,8 +123,10 @@ impl Builder {
 
     fn snapshot(&self, ca: &DevCa) -> Snapshot {
         let mut routes = RouteTable::default();
+        let mut personas = Vec::new();
         for (index, route) in self.routes.iter().enumerate() {
             let persona = Arc::new(self.persona_of(route, index));
+            personas.push(Arc::clone(&persona));
             let target = Target::Persona(Arc::clone(&persona));
             routes.insert(route.host, route.path, target).unwrap();
             for (index, device) in route.devices.iter().enumerate() {
@@ -140,16 +148,20 @@ impl Builder {
                 trusted_proxies: self.trusted_proxies.iter().map(|n| n.parse().unwrap()).collect(),
                 proxy_protocol: self.proxy_protocol,
                 drain_timeout: self.drain_timeout,
+                close_within: self.close_within,
                 limits: self.limits,
             },
-            admin: AdminSettings { listen: None },
+            admin: AdminSettings {
+                listen: self.admin.then(|| "127.0.0.1:0".parse().unwrap()),
+                token: None,
+            },
             internal: InternalSettings { listen: None },
             tls: TlsSettings { min_version: TlsVersion::Tls12 },
             telemetry: TelemetrySettings { access_log: AccessLog::Off },
             certificates,
             routes,
             upstreams: HashMap::new(),
-            tenants: HashMap::new(),
+            tenants: HashMap::from([("acme".into(), Arc::new(tenant(personas)))]),
         }
     }
 
@@ -177,6 +189,7 @@ impl Builder {
             },
             keys: session_keys("acme", &format!("persona-{index}")),
             revoked_before: None,
+            revoke: false,
             origin: OriginRules { opaque_launch: OpaqueLaunch::Free, ..OriginRules::default() },
             rules: Arc::new(unlimited()),
             assertion: None,
@@ -203,6 +216,17 @@ impl Builder {
                 .map(|slug| Device { slug: (*slug).into(), name: (*slug).into() })
                 .collect(),
         }
+    }
+}
+
+fn tenant(personas: Vec<Arc<Persona>>) -> Tenant {
+    Tenant {
+        id: "acme".into(),
+        name: "Acme".into(),
+        personas,
+        sites: Vec::new(),
+        embed_origins: Vec::new(),
+        assertion_keys: Vec::new(),
     }
 }
 
@@ -247,6 +271,20 @@ impl Proxy {
         let options = Options { access_log: Some(log.clone()), resolve };
         let app = App::start(load(text, folder.path()), options).unwrap();
         Proxy { app, ca: DevCa::generate().unwrap(), log, _folder: folder }
+    }
+
+    /// Serves what this would, from now on.
+    pub fn rebuild(&self, builder: &Builder) {
+        self.app.replace(builder.snapshot(&self.ca));
+    }
+
+    /// Waits until what is open is enough.
+    pub fn wait_for_streams(&self, enough: impl Fn(Counts) -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !enough(self.app.streams()) {
+            assert!(Instant::now() < until, "open: {:?}", self.app.streams());
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Swaps in what this configuration says.

@@ -14,6 +14,7 @@ pub fn compile(raw: &RawUpstream, key: &str, compiler: &mut Compiler<'_>) -> Pol
     let default = Policy::default();
     Policy {
         balance: raw.balance.as_ref().map_or(default.balance, |at| at.value),
+        protocol: raw.protocol.as_ref().map_or(default.protocol, |at| at.value),
         health: raw.health.as_ref().map(|at| health(&at.value)),
         ejection: raw.ejection.as_ref().map_or(default.ejection, |at| {
             let key = format!("{key}.ejection");

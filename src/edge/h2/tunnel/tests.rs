@@ -44,7 +44,12 @@ async fn case() -> Case {
     let guard = sessions.open("a", &Arc::from("chat"), ID, UnixSeconds(0));
     let (upstream, far) = UnixStream::pair().unwrap();
     let near = (request.into_body(), answer, Bytes::new());
-    let tunnel = H2Tunnel::new(near, (Io::Unix(far), Vec::new()), Some(guard), None);
+    let tunnel = H2Tunnel::new(
+        near,
+        (Io::Unix(far), Vec::new()),
+        Open { session: Some(guard), place: None },
+        None,
+    );
     Case { sessions, send, recv, upstream, tunnel: tokio::spawn(tunnel) }
 }
 

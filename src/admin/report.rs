@@ -1,0 +1,78 @@
+//! What others know, as JSON. The names are stable: scripts read them.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::config::{Problem, Severity};
+use crate::reload::ReloadOutcome;
+use crate::state::streams::{Counts, Held, Listed, Role};
+
+pub(super) fn counts(counts: Counts) -> Value {
+    let Counts { requests, events, websockets } = counts;
+    json!({ "requests": requests, "events": events, "websockets": websockets })
+}
+
+pub(super) fn held(held: &Held) -> Value {
+    let Counts { requests, events, websockets } = held.counts;
+    json!({
+        "tenant": &*held.tenant,
+        role(held.role): &*held.name,
+        "requests": requests,
+        "events": events,
+        "websockets": websockets,
+        "oldest_s": seconds(held.oldest),
+    })
+}
+
+pub(super) fn listed(listed: &Listed) -> Value {
+    json!({
+        "tenant": &*listed.tenant,
+        role(listed.role): &*listed.name,
+        "kind": listed.kind.as_str(),
+        "age_s": seconds(listed.age),
+        "ending": listed.is_ending,
+    })
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Persona => "persona",
+        Role::Site => "site",
+    }
+}
+
+/// To the millisecond.
+pub(super) fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+/// The document, and whether the new configuration serves.
+pub(super) fn outcome(outcome: &ReloadOutcome) -> (Value, bool) {
+    let text = outcome.to_string();
+    match outcome {
+        ReloadOutcome::Unchanged => (json!({ "outcome": "unchanged", "text": text }), true),
+        ReloadOutcome::Applied { warnings, personas, took, .. } => {
+            let applied = json!({
+                "outcome": "applied",
+                "text": text,
+                "personas": personas,
+                "took_ms": took.as_millis() as u64,
+                "problems": warnings.iter().map(problem).collect::<Vec<_>>(),
+            });
+            (applied, true)
+        }
+        ReloadOutcome::Refused { problems, .. } => {
+            let problems: Vec<_> = problems.iter().map(problem).collect();
+            (json!({ "outcome": "refused", "text": text, "problems": problems }), false)
+        }
+    }
+}
+
+fn problem(problem: &Problem) -> Value {
+    let severity = match problem.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    json!({ "severity": severity, "key": &*problem.key, "text": problem.to_string() })
+}
