@@ -26,6 +26,7 @@ use crate::pipeline::Scheme;
 use crate::policy::session::UnixSeconds;
 use crate::state::streams::{Counts, Ended, Whose};
 use crate::telemetry::access_log::{self, LogWriter};
+use crate::telemetry::otlp::{Otlp, Warn};
 use crate::upstream::registry::UpstreamStatus;
 use crate::upstream::watch::{self, Resolve, Watch};
 use stopping::{Left, Step, Stopping};
@@ -48,6 +49,8 @@ pub struct App {
     _watch: Watch,
     /// Writes what is queued when it is dropped, after the workers.
     _log: LogWriter,
+    /// Sends what is left when it is dropped, after the workers.
+    otlp: Otlp,
 }
 
 /// Why the server could not start.
@@ -69,6 +72,8 @@ pub struct Options {
     pub access_log: Option<PathBuf>,
     /// Where the addresses of upstreams' names come from instead of the system; for tests.
     pub resolve: Option<Resolve>,
+    /// Hears of what goes wrong while the server runs, seldom.
+    pub warn: Warn,
 }
 
 impl App {
@@ -82,6 +87,8 @@ impl App {
         };
         let (log, log_writer) = access_log::start(&log)
             .map_err(|error| StartError(format!("cannot open the access log {log:?}: {error}")))?;
+        let otlp = Otlp::start(snapshot.telemetry.otlp.clone(), options.warn)
+            .map_err(|error| StartError(format!("cannot start sending telemetry: {error}")))?;
         let mut sockets: Vec<Vec<(std::net::TcpListener, Scheme)>> =
             (0..workers).map(|_| Vec::new()).collect();
         let https = bind(&snapshot.server.https, Scheme::Https, &mut sockets)?;
@@ -91,7 +98,7 @@ impl App {
             .map_err(|error| StartError(format!("cannot set up TLS: {error}")))?;
         let listen = snapshot.load().internal.listen;
         let admin = snapshot.load().admin.listen;
-        let shared = Arc::new(Shared::new(snapshot, tls, log));
+        let shared = Arc::new(Shared::new(snapshot, tls, (log, otlp.traces())));
         let internal = listen.map(|listen| internal(&shared, listen)).transpose()?;
         // Before anything is served, so that a port that is taken is told; answered afterwards.
         let bound = |listen| TcpListener::bind(listen).map_err(|error| refused(listen, &error));
@@ -111,6 +118,7 @@ impl App {
             admin: None,
             _watch: watch,
             _log: log_writer,
+            otlp,
         };
         for (index, listeners) in sockets.into_iter().enumerate() {
             app.start_worker(index, listeners)?;
@@ -178,6 +186,11 @@ impl App {
     /// What is open: requests, event streams, WebSockets.
     pub fn streams(&self) -> Counts {
         self.shared.streams.counts()
+    }
+
+    /// What goes out over OTLP.
+    pub fn otlp(&self) -> &Otlp {
+        &self.otlp
     }
 
     /// Client connections and tunnels that are open.

@@ -10,6 +10,7 @@ use crate::app::{App, Options, Urge};
 use crate::config::Loaded;
 use crate::reload::{INTERVAL, Reloader, Watcher};
 use crate::state::streams::Counts;
+use crate::telemetry::otlp::Warn;
 
 pub fn run(file: &Path) -> ExitCode {
     let loaded = crate::config::load(file);
@@ -50,8 +51,9 @@ fn serve(file: &Path, loaded: Loaded) -> Result<(), Failure> {
     };
     raise_descriptor_limit();
     let wanted = snapshot.server.limits.connections;
-    let app = App::start(snapshot, Options::default())
-        .map_err(|error| Failure::Server(error.to_string()))?;
+    let warn = Warn::new(|what| eprintln!("vestibule: {what}"));
+    let options = Options { warn, ..Options::default() };
+    let app = App::start(snapshot, options).map_err(|error| Failure::Server(error.to_string()))?;
     let allowed = app.allowed_connections();
     if allowed < wanted {
         eprintln!(

@@ -78,6 +78,9 @@ pub async fn handle<C: Downstream>(
     let started = Instant::now();
     let request_id = request_id(worker, connection, client.request());
     client.begin(request_id);
+    let random = || worker.random();
+    let (trace, spans) = worker.tracer.begin(connection, client.request(), request_id, random);
+    let mut tally = Tally { spans, ..Tally::default() };
     let mut wanted = wanted_body(worker, connection, client);
     let body = match &mut wanted {
         None => Ok(None),
@@ -87,8 +90,9 @@ pub async fn handle<C: Downstream>(
             Err(None) => return Finish::Abort,
         },
     };
-    let (prepared, mut record) = prepare(worker, connection, client, &request_id, (wanted, body));
-    let mut tally = Tally::default();
+    let names = (&request_id, &trace);
+    let spans = tally.spans.as_deref_mut();
+    let (prepared, mut record) = prepare(worker, connection, client, names, (wanted, body), spans);
     let mut finish = match prepared {
         Prepared::Answer(answer) => {
             tally.status = Some(answer.status);
@@ -100,13 +104,21 @@ pub async fn handle<C: Downstream>(
                 .await
         }
     };
-    if let Some(mut record) = record {
-        record.finish(started, &tally, matches!(finish, Finish::Abort));
-        if let Finish::Switched(switched) = &mut finish {
-            switched.log = Some(StreamLog::new(record, started, worker.log.clone()));
-        } else {
-            worker.log.write(record);
-        }
+    let aborted = matches!(finish, Finish::Abort);
+    if let Some(record) = &mut record {
+        record.finish(started, &tally, aborted);
+    }
+    let spans = tally.spans.take();
+    if let Finish::Switched(switched) = &mut finish {
+        let stream = spans.and_then(|spans| spans.switched(tally.status));
+        switched.log = StreamLog::new(record, stream, started, &worker.log);
+        return finish;
+    }
+    if let Some(record) = record {
+        worker.log.write(record);
+    }
+    if let Some(spans) = spans {
+        spans.end(tally.status, (tally.request_bytes, tally.response_bytes), aborted);
     }
     finish
 }
@@ -153,6 +165,9 @@ async fn pass<C: Downstream>(
             if let Some(record) = record {
                 record.rejected(&rejection);
             }
+            if let Some(spans) = &mut tally.spans {
+                spans.rejected(&rejection);
+            }
             let Dress { owner, fields, .. } = client.undress();
             let (id, head) = (request_id.as_str(), client.request());
             let mut answer = respond::refusal(&rejection, id, head, owner.as_ref());
@@ -170,6 +185,9 @@ async fn pass<C: Downstream>(
             if let Some(record) = record {
                 record.cut(reason);
             }
+            if let Some(spans) = &mut tally.spans {
+                spans.cut(reason);
+            }
             match flushed(client, deadline, PATIENCE).await {
                 Finish::Answered { .. } => {
                     Finish::Answered { whole_request: plan.framing == Framing::Empty }
@@ -180,6 +198,9 @@ async fn pass<C: Downstream>(
         Outcome::Cut(reason) => {
             if let Some(record) = record {
                 record.cut(reason);
+            }
+            if let Some(spans) = &mut tally.spans {
+                spans.cut(reason);
             }
             Finish::Abort
         }

@@ -81,6 +81,9 @@ pub async fn forward<C: Client>(
     } else if let Some(error) = already_malformed(client).await {
         return failed(Failure::RequestBody(error), false);
     }
+    if let Some(spans) = &mut tally.spans {
+        spans.forwards(&plan.upstream.name);
+    }
     tally.beginning = plan.names_engine.then(Vec::new);
     let mut tried: SmallVec<[MemberId; 4]> = SmallVec::new();
     let mut unreached = None;

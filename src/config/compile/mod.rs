@@ -15,6 +15,7 @@ mod secrets;
 mod server;
 mod shells;
 mod signing;
+mod telemetry;
 mod tenants;
 #[cfg(test)]
 mod tests;
@@ -66,7 +67,7 @@ pub fn compile(root: &Root, compiler: &mut Compiler<'_>) -> Snapshot {
     Snapshot {
         admin: server::admin(root, compiler),
         internal,
-        telemetry: server::telemetry(root, compiler.base),
+        telemetry: telemetry::compile(root, compiler),
         server,
         tls,
         certificates,
@@ -92,6 +93,10 @@ pub fn restart_spots(root: &Root) -> Vec<(&'static str, Spot)> {
     }
     if let Some(internal) = &root.internal {
         add("internal.listen", internal.value.listen.as_ref().map(|at| at.spot));
+    }
+    if let Some(telemetry) = &root.telemetry {
+        let endpoint = telemetry.value.otlp_endpoint.as_ref();
+        add("telemetry.otlp_endpoint", endpoint.map(|at| at.spot));
     }
     if let Some(tls) = &root.tls {
         add("tls.min_version", tls.value.min_version.as_ref().map(|at| at.spot));

@@ -210,7 +210,7 @@ impl Warner {
         };
         state.spoke = Some(Instant::now());
         let target = way.target();
-        (self.warn)(&format!("{} do not get to {target}: {why}{lost}", way.signal.name()));
+        self.warn.say(&format!("{} do not get to {target}: {why}{lost}", way.signal.name()));
     }
 }
 

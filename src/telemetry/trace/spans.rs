@@ -66,12 +66,20 @@ pub struct Exchange {
     pub begun: Instant,
     pub connects: SmallVec<[Connect; 1]>,
     /// The server that was asked last, and since when.
-    pub asked: Option<(ServerAddress, Instant)>,
+    pub asked: Option<Asked>,
     /// How often it was sent.
     pub sent: u32,
     pub first_byte: Option<Instant>,
     /// What it answered.
     pub status: Option<StatusCode>,
+}
+
+#[derive(Debug)]
+pub struct Asked {
+    pub server: ServerAddress,
+    pub at: Instant,
+    /// Of HTTP.
+    pub version: &'static str,
 }
 
 #[derive(Debug)]
@@ -233,9 +241,9 @@ impl Spans {
     }
 
     /// It goes out to a server.
-    pub fn sends(&mut self, server: &ServerAddress) {
+    pub fn sends(&mut self, server: &ServerAddress, version: &'static str) {
         let Some(exchange) = self.exchange() else { return };
-        exchange.asked = Some((server.clone(), Instant::now()));
+        exchange.asked = Some(Asked { server: server.clone(), at: Instant::now(), version });
         exchange.sent += 1;
     }
 

@@ -113,9 +113,9 @@ fn request(told: &Told, ids: &Generator, out: &mut Vec<Span>) {
         }
         out.push(span);
     }
-    if let (Some((_, sent)), Some(first_byte)) = (&exchange.asked, exchange.first_byte) {
+    if let (Some(asked), Some(first_byte)) = (&exchange.asked, exchange.first_byte) {
         let name = "first_byte".to_owned();
-        out.push(make(new(told.client), SpanKind::Internal, name, *sent, first_byte));
+        out.push(make(new(told.client), SpanKind::Internal, name, asked.at, first_byte));
     }
 }
 
@@ -221,10 +221,10 @@ fn whose(roots: &Roots, out: &mut Vec<KeyValue>) {
 fn client_attributes(told: &Told, exchange: &Exchange) -> Vec<KeyValue> {
     let mut out = Vec::with_capacity(8);
     out.push(text("http.request.method", method(&told.method).0));
-    out.push(text("network.protocol.version", "1.1"));
     out.push(text("vestibule.upstream", &exchange.upstream));
-    if let Some((server, _)) = &exchange.asked {
-        address(server, &mut out);
+    if let Some(asked) = &exchange.asked {
+        out.push(text("network.protocol.version", asked.version));
+        address(&asked.server, &mut out);
     }
     if exchange.sent > 1 {
         out.push(number("http.request.resend_count", u64::from(exchange.sent - 1)));

@@ -21,6 +21,7 @@ use vestibule::policy::secret::Secret;
 use vestibule::policy::session::keys::{PersonaKeys, SessionSecrets};
 use vestibule::route::{RouteTable, Target};
 use vestibule::state::streams::Counts;
+use vestibule::telemetry::otlp::settings::OtlpSettings;
 use vestibule::tls::dev::DevCa;
 use vestibule::tls::store::{CertStore, Certificate};
 use vestibule::upstream::watch::Resolve;
@@ -157,7 +158,7 @@ impl Builder {
             },
             internal: InternalSettings { listen: None },
             tls: TlsSettings { min_version: TlsVersion::Tls12 },
-            telemetry: TelemetrySettings { access_log: AccessLog::Off },
+            telemetry: TelemetrySettings { access_log: AccessLog::Off, otlp: OtlpSettings::off() },
             certificates,
             routes,
             upstreams: HashMap::new(),
@@ -268,7 +269,7 @@ impl Proxy {
     pub fn resolving(text: &str, resolve: Option<Resolve>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("access.log");
-        let options = Options { access_log: Some(log.clone()), resolve };
+        let options = Options { access_log: Some(log.clone()), resolve, ..Options::default() };
         let app = App::start(load(text, folder.path()), options).unwrap();
         Proxy { app, ca: DevCa::generate().unwrap(), log, _folder: folder }
     }
