@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use vestibule::app::{App, Options};
+use vestibule::config::History;
 use vestibule::reload::{ReloadOutcome, Reloader};
 
 const PERSONAS: usize = 100_000;
@@ -26,11 +27,12 @@ fn main() {
     let upstream = upstream();
     let path = std::env::temp_dir().join(format!("vestibule-reload-{}.toml", std::process::id()));
     write(&path, &upstream, 0);
-    let loaded = vestibule::config::load(&path);
+    let loaded = vestibule::config::follow(&path, &History::default());
     let snapshot = loaded.snapshot.expect("the generated configuration is sound");
     let app = App::start(snapshot, Options::default()).expect("loopback can be bound");
     let install = Box::new(app.installer());
-    let mut reloader = Reloader::new(path.clone(), &app.snapshot(), loaded.sources, install);
+    let mut reloader =
+        Reloader::new(path.clone(), &app.snapshot(), (loaded.sources, loaded.history), install);
 
     let reloading = Arc::new(AtomicBool::new(false));
     let done = Arc::new(AtomicBool::new(false));

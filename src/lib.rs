@@ -20,7 +20,8 @@
 //! [`reload`] swaps a new one in, [`state`] keeps what outlives snapshots (limits, ended sessions,
 //! what is open, cookies kept for browsers that keep none, what launches left for the apps),
 //! [`internal`] tells the apps that, and the keys of assertions, [`admin`] is for operators, [`app`] starts and stops the whole, [`cli`] is what people type, [`explain`]
-//! shows a decision without a request, [`demo`] shows it all on loopback.
+//! shows a decision without a request, [`diff`] what a reload would change, [`demo`] shows it all on
+//! loopback.
 //!
 //! # What is open
 //!
@@ -63,6 +64,7 @@ pub mod apps;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod diff;
 pub mod edge;
 pub mod embed;
 pub mod explain;

@@ -202,6 +202,10 @@ fn decide(
         .ok_or(Rejection::new(Code::NotFound, "no persona or site has this address"))?;
     checks::certificate(snapshot, connection, address)?;
     let owner = owner.insert(match place.found.target {
+        Target::HeldBack(_) => {
+            let reason = "the tenant's file cannot serve, and there is no version that can";
+            return Err(Rejection::new(Code::TenantHeldBack, reason));
+        }
         Target::Persona(persona) => Owner::Persona(Arc::clone(persona)),
         Target::Device(persona, index) => Owner::Device(Arc::clone(persona), *index),
         Target::Shell(persona, index) => Owner::Shell(Arc::clone(persona), *index),

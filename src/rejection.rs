@@ -120,6 +120,7 @@ codes! {
     CapacityExhausted 503 "capacity_exhausted" "The server cannot start another session now.";
     ReplayMemoryFull 503 "replay_memory_full" "No further signed launch can be taken now.";
     NotServing 503 "not_serving" "The server is starting or stopping.";
+    TenantHeldBack 503 "tenant_held_back" "This chat is being set up again.";
     UpstreamTimeout 504 "upstream_timeout" "The application did not answer in time.";
     VersionUnsupported 505 "version_unsupported" "This HTTP version is not supported.";
 }

@@ -1,7 +1,9 @@
 //! Notices that the configuration has changed, and swaps a new snapshot in.
 //!
-//! Decides when to load again and whether the result may take the place of the old one: a
-//! configuration with an error never does, nor one that changes what only a restart can change.
+//! Decides when to load again and whether the result may take the place of the old one: a main file
+//! with an error never does, nor one that changes what only a restart can change. A tenant's file
+//! with an error holds that tenant back and nobody else. What serves is kept on disk afterwards, so
+//! that a process that is killed at any moment starts again with something good.
 //! Files are looked at once a second (`stat`, symbolic links followed), so that an edit in place,
 //! an atomic rename and a Kubernetes ConfigMap's swap of a symbolic link are all noticed, on any
 //! file system. Everything happens on one plain thread, one reload after the other; no worker
@@ -16,8 +18,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::config::snapshot::Snapshot;
-use crate::config::{self, Loaded, Place, Problem, Severity, Sources};
+use crate::config::snapshot::{HeldBack, Snapshot};
+use crate::config::{self, History, Keeper, Loaded, Place, Problem, Severity, Sources};
 
 /// How often files are looked at.
 pub const INTERVAL: Duration = Duration::from_secs(1);
@@ -35,6 +37,8 @@ pub enum ReloadOutcome {
         /// What `check` would say about it.
         warnings: Vec<Problem>,
         personas: usize,
+        /// Tenants whose own file does not serve.
+        held_back: Vec<HeldBack>,
         /// From noticing to serving.
         took: Duration,
     },
@@ -46,9 +50,13 @@ impl fmt::Display for ReloadOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unchanged => f.write_str("the configuration is unchanged"),
-            Self::Applied { warnings, personas, took } => {
+            Self::Applied { warnings, personas, held_back, took } => {
                 write!(f, "the new configuration serves; personas: {personas}, ")?;
-                write!(f, "warnings: {}, {} ms", warnings.len(), took.as_millis())
+                write!(f, "warnings: {}, {} ms", warnings.len(), took.as_millis())?;
+                if !held_back.is_empty() {
+                    write!(f, ", tenants held back: {}", held_back.len())?;
+                }
+                held_back.iter().try_for_each(|tenant| write!(f, "\n{tenant}"))
             }
             Self::Refused { problems } => {
                 f.write_str("the new configuration is refused, the old one goes on serving")?;
@@ -66,6 +74,9 @@ pub type Install = Box<dyn FnMut(Snapshot) -> Arc<Snapshot> + Send>;
 pub struct Reloader {
     path: PathBuf,
     sources: Sources,
+    /// What served last, tenant by tenant.
+    history: History,
+    keeper: Keeper,
     fixed: Fixed,
     install: Install,
     /// Why the last attempt was refused, as long as the files stay as they are.
@@ -81,10 +92,30 @@ impl fmt::Debug for Reloader {
 }
 
 impl Reloader {
-    /// `serving` was loaded from `path`, and `sources` are the files it was made from.
-    pub fn new(path: PathBuf, serving: &Snapshot, sources: Sources, install: Install) -> Self {
-        let fixed = Fixed::of(serving);
-        Self { path, sources, fixed, install, refused: None, retired: Vec::new() }
+    /// `serving` was loaded from `path`, by [`config::follow`]: `sources` are the files it was made
+    /// from, and `history` is what it is made of.
+    pub fn new(
+        path: PathBuf,
+        serving: &Snapshot,
+        (sources, history): (Sources, History),
+        install: Install,
+    ) -> Self {
+        let (fixed, keeper) = (Fixed::of(serving), Keeper::default());
+        Self { path, sources, history, keeper, fixed, install, refused: None, retired: Vec::new() }
+    }
+
+    /// Keeps what serves for the next process; a warning where that cannot be.
+    pub fn keep(&mut self) -> Option<Problem> {
+        let error = self.keeper.keep(&self.history).err()?;
+        Some(Problem {
+            severity: Severity::Warning,
+            file: self.path.display().to_string().into(),
+            line: 1,
+            column: 1,
+            key: "state.folder".into(),
+            what: format!("the last good files of tenants cannot be kept: {error}").into(),
+            remedy: "let the user that runs Vestibule write there, or name another folder".into(),
+        })
     }
 
     /// Reloads where a file has changed since the last attempt. A configuration that was refused
@@ -111,7 +142,8 @@ impl Reloader {
 
     fn load(&mut self) -> ReloadOutcome {
         let start = Instant::now();
-        let Loaded { snapshot, problems, sources, places } = config::load(&self.path);
+        let Loaded { snapshot, problems, sources, places, history, .. } =
+            config::follow(&self.path, &self.history);
         self.sources = sources;
         let Some(snapshot) = snapshot else { return self.refuse(problems) };
         let fixed = Fixed::of(&snapshot);
@@ -121,16 +153,27 @@ impl Reloader {
         }
         self.refused = None;
         let personas = snapshot.tenants.values().map(|tenant| tenant.personas.len()).sum();
+        let held_back = snapshot.held_back.clone();
         let replaced = (self.install)(snapshot);
         let took = start.elapsed();
         self.retired.push(replaced);
-        ReloadOutcome::Applied { warnings: problems, personas, took }
+        self.history = history;
+        let of_all = problems.into_iter().filter(|problem| problem.severity == Severity::Warning);
+        let warnings = of_all.chain(self.keep()).collect();
+        ReloadOutcome::Applied { warnings, personas, held_back, took }
     }
 
     fn refuse(&mut self, problems: Vec<Problem>) -> ReloadOutcome {
         self.refused = Some(problems.clone());
         ReloadOutcome::Refused { problems }
     }
+}
+
+/// The settings that differ and that only a restart can change: key, old and new.
+pub fn needs_restart(old: &Snapshot, new: &Snapshot) -> Vec<(&'static str, String, String)> {
+    let changed = Fixed::of(old).0.into_iter().zip(Fixed::of(new).0);
+    let changed = changed.filter(|(old, new)| old != new);
+    changed.map(|((key, old), (_, new))| (key, old, new)).collect()
 }
 
 /// What only a restart can change, as it would be written.

@@ -36,6 +36,8 @@ pub enum Target {
     /// A page around a persona's chat: an index into `Persona::shells`.
     Shell(Arc<Persona>, usize),
     Site(Arc<Site>),
+    /// A tenant whose file cannot serve, and that has no version that can.
+    HeldBack(Arc<str>),
 }
 
 impl Target {
@@ -44,7 +46,7 @@ impl Target {
             Target::Persona(persona) | Target::Device(persona, _) | Target::Shell(persona, _) => {
                 Some(persona)
             }
-            Target::Site(_) => None,
+            Target::Site(_) | Target::HeldBack(_) => None,
         }
     }
 }
@@ -89,6 +91,17 @@ impl RouteTable {
         routes.depth = routes.depth.max(segments(path));
         routes.paths.insert(path.into(), target);
         Ok(())
+    }
+
+    /// Every address: host (`*.` and a parent for a wildcard), path (the root is `/`), target.
+    pub fn entries(&self) -> impl Iterator<Item = (String, &str, &Target)> {
+        let exact = self.exact.iter().map(|(host, routes)| (host.to_string(), routes));
+        let wildcard = self.wildcard.iter().map(|(host, routes)| (format!("*.{host}"), routes));
+        exact.chain(wildcard).flat_map(|(host, routes)| {
+            routes.paths.iter().map(move |(path, target)| {
+                (host.clone(), if path.is_empty() { "/" } else { &**path }, target)
+            })
+        })
     }
 
     /// Personas of several tenants may answer at `host`, where anybody does.

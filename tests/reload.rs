@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tempfile::TempDir;
-use vestibule::config::{self, snapshot::Snapshot};
+use vestibule::config::{self, History, snapshot::Snapshot};
 use vestibule::reload::{ReloadOutcome, Reloader, Watcher};
 
 fn text(host: &str) -> String {
@@ -23,7 +23,8 @@ fn text(host: &str) -> String {
         "include = [\"tenants/*.toml\"]\n\
          [server]\nhttp = [\"127.0.0.1:8080\"]\nhttp_mode = \"serve\"\n\
          [upstreams.app]\nservers = [\"http://127.0.0.1:8501\"]\n\
-         [tenants.main.personas.bot]\nhosts = [\"{host}\"]\nupstream = \"app\"\n"
+         [tenants.main.personas.bot]\nhosts = [\"{host}\"]\nupstream = \"app\"\n\
+         [tenants.shop]\nallow = {{ upstreams = [\"app\"] }}\n"
     )
 }
 
@@ -43,16 +44,17 @@ impl Fixture {
     }
 
     fn at(folder: TempDir, path: PathBuf) -> Self {
-        let loaded = config::load(&path);
+        let loaded = config::follow(&path, &History::default());
         let serving = loaded.snapshot.unwrap();
         let live = Arc::new(ArcSwap::from_pointee(serving));
         let install = live.clone();
-        let reloader = Reloader::new(
+        let mut reloader = Reloader::new(
             path,
             &live.load_full(),
-            loaded.sources,
+            (loaded.sources, loaded.history),
             Box::new(move |new| install.swap(Arc::new(new))),
         );
+        assert_eq!(reloader.keep(), None);
         Self { folder, live, reloader }
     }
 

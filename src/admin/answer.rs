@@ -124,6 +124,7 @@ fn status(operations: &Operations) -> Value {
         "uptime_s": report::seconds(operations.started.elapsed()),
         "workers": snapshot.server.workers,
         "tenants": snapshot.tenants.len(),
+        "held_back": report::held_back(&snapshot.held_back),
         "personas": tenants().map(|tenant| tenant.personas.len()).sum::<usize>(),
         "sites": tenants().map(|tenant| tenant.sites.len()).sum::<usize>(),
         "connections": { "open": shared.connections(), "allowed": shared.allowed_connections() },
@@ -170,11 +171,14 @@ fn connections(operations: &Operations, query: &str) -> Result<Answer, Rejection
 
 /// Waits where waiting hurts nobody.
 async fn reload(operations: Arc<Operations>) -> Result<Answer, Rejection> {
+    let shared = Arc::clone(&operations.shared);
     let reload = move || operations.reload.get().and_then(|reload| reload());
     let outcome = tokio::task::spawn_blocking(reload).await.ok().flatten();
     let outcome =
         outcome.ok_or(Rejection::new(Code::NotServing, "the server is starting or stopping"))?;
-    let (document, is_good) = report::outcome(&outcome);
+    let (mut document, is_good) = report::outcome(&outcome);
+    // Also where nothing has changed: who asks wants to know whether all of it serves.
+    document["held_back"] = report::held_back(&shared.snapshot.load().held_back);
     let status = if is_good { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     Ok(json_of(status, &document))
 }

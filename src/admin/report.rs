@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::config::snapshot::{HeldBack, Serves};
 use crate::config::{Problem, Severity};
 use crate::reload::ReloadOutcome;
 use crate::state::streams::{Counts, Held, Listed, Role};
@@ -67,6 +68,22 @@ pub(super) fn outcome(outcome: &ReloadOutcome) -> (Value, bool) {
             (json!({ "outcome": "refused", "text": text, "problems": problems }), false)
         }
     }
+}
+
+/// Tenants whose own file does not serve.
+pub(super) fn held_back(tenants: &[HeldBack]) -> Value {
+    let tenant = |one: &HeldBack| {
+        json!({
+            "tenant": &*one.tenant,
+            "serves": match one.serves {
+                Serves::LastGood => "last_good",
+                Serves::Nothing => "nothing",
+            },
+            "since": humantime::format_rfc3339_seconds(one.since).to_string(),
+            "problems": one.problems.iter().map(problem).collect::<Vec<_>>(),
+        })
+    };
+    tenants.iter().map(tenant).collect()
 }
 
 fn problem(problem: &Problem) -> Value {

@@ -1,9 +1,11 @@
 //! What people type.
 //!
 //! It parses arguments, prints, installs signal handlers and chooses exit codes: 0 done, 1 the
-//! configuration or the server failed, 2 the command line was wrong (clap's own).
+//! configuration or the server failed, 2 the command line was wrong (clap's own). `diff` has those of
+//! its namesake.
 
 mod check;
+mod diff;
 mod explain;
 mod operate;
 mod place;
@@ -48,6 +50,9 @@ enum Command {
     Drain(operate::DrainArguments),
     /// Report every problem of a configuration, with its place and its remedy
     Check(ConfigFile),
+    /// Say what a reload would change; exits with 0 where nothing would, 1 where something would, 2
+    /// where a file is not usable
+    Diff(diff::Arguments),
     /// Say what would become of a request, stage by stage, without sending it
     Explain(explain::Arguments),
     /// Print a signed URL
@@ -76,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => operate::status(&arguments),
         Command::Drain(arguments) => operate::drain(&arguments),
         Command::Check(file) => check::check(&file.config),
+        Command::Diff(arguments) => diff::run(&arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Sign(arguments) => sign::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),

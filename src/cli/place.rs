@@ -113,6 +113,9 @@ impl<'u> Url<'u> {
             Some(Target::Site(site)) => {
                 Err(wrong(&format!("leads to the site {}/{}", site.tenant, site.name)))
             }
+            Some(Target::HeldBack(tenant)) => {
+                Err(wrong(&format!("leads to the tenant {tenant}, which is held back")))
+            }
             None => Err(wrong("leads to no persona")),
         }
     }

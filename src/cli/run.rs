@@ -7,13 +7,14 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{App, Options, Urge};
-use crate::config::Loaded;
+use crate::config::snapshot::HeldBack;
+use crate::config::{History, Loaded};
 use crate::reload::{INTERVAL, Reloader, Watcher};
 use crate::state::streams::Counts;
 use crate::telemetry::otlp::Warn;
 
 pub fn run(file: &Path) -> ExitCode {
-    let loaded = crate::config::load(file);
+    let loaded = crate::config::follow(file, &History::default());
     for problem in &loaded.problems {
         eprintln!("{problem}");
     }
@@ -36,7 +37,7 @@ enum Failure {
 }
 
 fn serve(file: &Path, loaded: Loaded) -> Result<(), Failure> {
-    let Loaded { snapshot: Some(snapshot), sources, .. } = loaded else {
+    let Loaded { snapshot: Some(snapshot), sources, history, .. } = loaded else {
         return Err(Failure::Configuration);
     };
     let failed = |what: &str, error: std::io::Error| Failure::Server(format!("{what}: {error}"));
@@ -75,7 +76,15 @@ fn serve(file: &Path, loaded: Loaded) -> Result<(), Failure> {
         eprintln!("vestibule: listening for operators on http://{address}");
     }
     let install = Box::new(app.installer());
-    let reloader = Reloader::new(file.into(), &app.snapshot(), sources, install);
+    let mut reloader = Reloader::new(file.into(), &app.snapshot(), (sources, history), install);
+    for tenant in &app.snapshot().held_back {
+        // What is wrong was printed when the files were read.
+        let HeldBack { tenant, serves, .. } = tenant;
+        eprintln!("vestibule: the tenant {tenant} is held back, {serves}");
+    }
+    if let Some(problem) = reloader.keep() {
+        eprintln!("{problem}");
+    }
     let watcher = Watcher::spawn(reloader, INTERVAL, |outcome| eprintln!("vestibule: {outcome}"))
         .map_err(|error| failed("cannot watch the configuration", error))?;
     let watcher = Arc::new(watcher);

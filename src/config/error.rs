@@ -89,12 +89,28 @@ pub(super) struct Problems {
     errors: usize,
 }
 
-#[derive(Debug)]
-struct Found {
+/// A problem whose line and column nobody has worked out yet.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
     severity: Severity,
     spot: Spot,
     key: String,
     wrong: Wrong,
+}
+
+impl Found {
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+
+    /// The same, where the file with the number `from` is now number `to`.
+    pub fn moved(&self, from: u32, to: u32) -> Self {
+        let mut found = self.clone();
+        if found.spot.file == from {
+            found.spot.file = to;
+        }
+        found
+    }
 }
 
 impl Problems {
@@ -129,6 +145,25 @@ impl Problems {
         let errors = || self.found.iter().filter(|found| found.severity == Severity::Error);
         self.errors = errors().count();
         self.wrong_keys = errors().map(|found| found.key.clone()).collect();
+    }
+
+    /// Takes problems that were found elsewhere.
+    pub fn extend(&mut self, found: impl IntoIterator<Item = Found>) {
+        for one in found {
+            if one.is_error() {
+                self.errors += 1;
+                self.wrong_keys.insert(one.key.clone());
+            }
+            self.found.push(one);
+        }
+    }
+
+    pub fn found(&self) -> &[Found] {
+        &self.found
+    }
+
+    pub fn into_found(self) -> Vec<Found> {
+        self.found
     }
 
     /// Sorted by file (in the order of reading) and position.

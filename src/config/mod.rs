@@ -5,14 +5,25 @@
 //! problem is told. A problem is never repaired silently, no problem hides another one, and no key
 //! is accepted without effect unless a warning says so.
 //!
+//! A tenant's own file is outside of the operator's trust: [`load()`] judges it like everything else,
+//! [`follow`] serves without it. `allow` says what it may use, `parties` which version of it serves,
+//! `history` what is kept from load to load, `keep` what the next process finds.
+//!
 //! Relative paths (includes, certificates, templates) start at the folder of the main file, also
 //! those in included files.
 
 mod addresses;
+mod allow;
 mod compile;
 mod endpoints;
 pub mod error;
+mod file;
+mod history;
+mod include;
+mod keep;
 mod load;
+pub mod outline;
+mod parties;
 pub mod raw;
 mod reader;
 mod scalars;
@@ -23,7 +34,9 @@ mod upstream_tls;
 pub mod values;
 
 pub use error::{Problem, Severity};
-pub use load::{Loaded, Loader, Place, load, load_admin, load_str};
+pub use history::History;
+pub use keep::Keeper;
+pub use load::{Loaded, Loader, Place, follow, load, load_admin, load_str};
 pub use source::Sources;
 
 /// The shape of the whole file: every key, with its documentation.

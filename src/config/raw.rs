@@ -41,8 +41,8 @@ section! {
         tls: Table<Tls>, "", Enforced;
         /// Logs, traces and metrics.
         telemetry: Table<Telemetry>, "", Enforced;
-        /// Where limits, replay memory and sessions live.
-        state: Table<State>, "in memory", NotYet;
+        /// What outlives a request, and what outlives the process.
+        state: Table<State>, "in memory", Enforced;
         /// Named sets of servers.
         upstreams: Named<Upstream>, "none", Enforced;
         /// Organisations, each with its personas and sites.
@@ -163,8 +163,10 @@ section! {
 }
 
 section! {
-    /// Where limits, replay memory and sessions live.
+    /// What outlives a request, and what outlives the process.
     State {
+        /// Folder for what a later process needs, such as the last good files of tenants.
+        folder: FilePath, "var", Enforced;
         /// Shared by several machines.
         redis: RedisUrl, "in memory", NotYet;
         /// What holds while Redis does not answer.
@@ -274,7 +276,7 @@ section! {
         /// Sessions of its personas that were launched before this moment have ended.
         revoke_before: UnixSeconds, "none", Enforced;
         /// What its own file may use.
-        allow: Table<Allow>, "nothing", NotYet;
+        allow: Table<Allow>, "nothing", Enforced;
         /// For personas that have no signing of their own.
         signing: Table<Signing>, "none", Enforced;
         /// How identity is asserted to its apps.
@@ -302,11 +304,11 @@ section! {
     /// What a tenant's own file may use.
     Allow {
         /// Names of upstreams.
-        upstreams: List<Name>, "none", NotYet;
-        /// References to secrets; `*` stands for any characters.
-        secrets: List<SecretPattern>, "none", NotYet;
-        /// Folders of templates.
-        folders: List<FilePath>, "none", NotYet;
+        upstreams: List<Name>, "none", Enforced;
+        /// References to secrets, and `${NAME}`; `*` stands for any characters.
+        secrets: List<SecretPattern>, "none", Enforced;
+        /// Folders of templates and whatever other files it names.
+        folders: List<FilePath>, "none", Enforced;
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::allow::Trust;
 use super::error::{Problems, Wrong};
 use super::scalars::mismatch;
 use super::schema::{Kind, REQUIRED, SectionInfo, Status, nearest};
@@ -25,6 +26,8 @@ pub(super) struct Reading<'a> {
     pub problems: &'a mut Problems,
     pub file: u32,
     pub environment: Lookup<'a>,
+    /// Which variables the file may use.
+    trust: &'a Trust,
     path: Vec<Segment>,
     /// Below a key that is not enforced yet: one warning, at the top, is enough.
     warned: bool,
@@ -43,10 +46,10 @@ impl<'a> Reading<'a> {
     pub fn new(
         problems: &'a mut Problems,
         file: u32,
-        environment: Lookup<'a>,
+        (environment, trust): (Lookup<'a>, &'a Trust),
         complete: bool,
     ) -> Self {
-        Self { problems, file, environment, path: Vec::new(), warned: false, complete }
+        Self { problems, file, environment, trust, path: Vec::new(), warned: false, complete }
     }
 
     fn spot(&self, span: Range<usize>) -> Spot {
@@ -91,6 +94,10 @@ impl<'a> Reading<'a> {
                 self.error(spot, Wrong::new("`${` is never closed", "write ${NAME}"));
                 return None;
             };
+            if let Err(wrong) = self.trust.variable(name) {
+                self.error(spot, wrong);
+                return None;
+            }
             let Some(value) = (self.environment)(name) else {
                 let what = format!("the environment variable `{name}` is not set");
                 self.error(spot, Wrong::new(what, format!("set {name}, or write the value here")));
@@ -178,6 +185,8 @@ pub(super) trait Section: Default {
     const INFO: SectionInfo;
     /// Reads the value of a key that [`Section::INFO`] lists.
     fn set(&mut self, key: &str, spot: Spot, value: DeValue<'_>, reading: &mut Reading<'_>);
+    /// The names of the keys that have a value.
+    fn written(&self) -> Vec<&'static str>;
 }
 
 /// A table with a fixed set of keys, as a value.
@@ -376,6 +385,11 @@ macro_rules! section {
                     } )*
                     other => unreachable!("`{other}` is not in the table of {}", stringify!($name)),
                 }
+            }
+
+            fn written(&self) -> Vec<&'static str> {
+                let keys = [$( self.$key.is_some().then_some(stringify!($key)), )*];
+                keys.into_iter().flatten().collect()
             }
         }
     };

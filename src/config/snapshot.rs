@@ -6,13 +6,15 @@
 //! same for whoever is first ([`PersonaKeys`]).
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
 
+use super::error::Problem;
 pub use super::values::TlsVersion;
 use crate::apps::streamlit::HostConfig;
 use crate::embed::{Bridge, template};
@@ -44,6 +46,45 @@ pub struct Snapshot {
     pub routes: RouteTable,
     pub upstreams: HashMap<Arc<str>, Arc<Upstream>>,
     pub tenants: HashMap<Arc<str>, Arc<Tenant>>,
+    /// Tenants whose own file cannot serve, by name.
+    pub held_back: Vec<HeldBack>,
+}
+
+/// A tenant whose own file cannot serve.
+#[derive(Debug, Clone)]
+pub struct HeldBack {
+    pub tenant: Arc<str>,
+    /// What is wrong with the file.
+    pub problems: Vec<Problem>,
+    /// Since when the tenant has been held back, as far as this process knows.
+    pub since: SystemTime,
+    pub serves: Serves,
+}
+
+/// What serves in place of a file that cannot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serves {
+    /// The last version of the file that was good; or what the main file says, where the tenant
+    /// stands there too.
+    LastGood,
+    /// Nothing: its hosts answer 503.
+    Nothing,
+}
+
+impl fmt::Display for Serves {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Serves::LastGood => "its last good version serves",
+            Serves::Nothing => "its hosts answer 503",
+        })
+    }
+}
+
+impl fmt::Display for HeldBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the tenant {} is held back, {}", self.tenant, self.serves)?;
+        self.problems.iter().try_for_each(|problem| write!(f, "\n{problem}"))
+    }
 }
 
 impl Snapshot {

@@ -5,12 +5,11 @@
 //! keys, private CAs) so that a reload can tell whether anything has changed. It must not decide
 //! what a change means: that is `reload`'s business.
 
-use std::cell::OnceCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 /// A byte offset in one of the files that were read.
@@ -29,24 +28,35 @@ pub struct At<T> {
 
 /// The texts of one load, by file number.
 #[derive(Debug, Default)]
-pub struct SourceTexts(Vec<SourceText>);
+pub struct SourceTexts(Vec<Arc<SourceText>>);
 
+/// One file's text; kept over loads as long as something that was made from it serves.
 #[derive(Debug)]
-struct SourceText {
+pub struct SourceText {
     name: Arc<str>,
-    text: Arc<str>,
-    line_starts: OnceCell<Vec<u32>>,
+    pub text: Arc<str>,
+    line_starts: OnceLock<Vec<u32>>,
+}
+
+impl SourceText {
+    pub fn new(name: &str, text: Arc<str>) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), text, line_starts: OnceLock::new() })
+    }
 }
 
 impl SourceTexts {
-    pub fn add(&mut self, name: &str, text: Arc<str>) -> u32 {
-        self.0.push(SourceText { name: name.into(), text, line_starts: OnceCell::new() });
+    pub fn add(&mut self, text: Arc<SourceText>) -> u32 {
+        self.0.push(text);
         u32::try_from(self.0.len() - 1).expect("fewer files than would fit on a disk")
     }
 
-    /// The number of the file that was added last.
-    pub fn last(&self) -> u32 {
-        self.0.len().saturating_sub(1) as u32
+    /// The texts, in the order of reading.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|source| &*source.text)
+    }
+
+    pub fn get(&self, file: u32) -> Arc<SourceText> {
+        self.0[file as usize].clone()
     }
 
     pub fn name(&self, file: u32) -> Arc<str> {
@@ -81,6 +91,8 @@ fn line_starts(text: &str) -> Vec<u32> {
 pub struct Sources {
     files: Vec<Source>,
     folders: Vec<Listing>,
+    /// How large a file may be that a tenant names; it must be a regular one, too.
+    most: Option<u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -89,6 +101,7 @@ struct Source {
     stamp: Option<Stamp>,
     /// None where the file could not be read.
     content: Option<u64>,
+    most: Option<u64>,
     /// False while a later change could leave the same stamp: file clocks tick slowly, so that a
     /// file written just before it was read may be written again within the same tick.
     settled: bool,
@@ -116,14 +129,21 @@ struct Stamp {
 const SETTLES_AFTER: Duration = Duration::from_secs(3);
 
 impl Sources {
+    /// For files that a tenant names: large ones, pipes and devices are not read.
+    pub(super) fn of_tenant() -> Self {
+        const MOST: u64 = 64 << 20;
+        Self { most: Some(MOST), ..Self::default() }
+    }
+
     /// Reads a whole file and remembers it.
     pub(super) fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
         // The stamp is taken first: a change while reading then shows as a change later.
         let stamp = Stamp::of(path);
-        let bytes = std::fs::read(path);
+        let bytes = read(path, self.most);
         let content = bytes.as_deref().ok().map(hash);
         let settled = stamp.is_none_or(|stamp| stamp.is_old(SystemTime::now()));
-        self.files.push(Source { path: path.into(), stamp, content, settled });
+        let most = self.most;
+        self.files.push(Source { path: path.into(), stamp, content, most, settled });
         bytes
     }
 
@@ -136,6 +156,17 @@ impl Sources {
             names: names.as_deref().unwrap_or_default().to_vec(),
         });
         names
+    }
+
+    /// Remembers what `other` does, too.
+    pub(super) fn absorb(&mut self, other: &Sources) {
+        self.files.extend_from_slice(&other.files);
+        self.folders.extend_from_slice(&other.folders);
+    }
+
+    /// Whether everything is as it was read; [`Sources::changed`] without learning from it.
+    pub(super) fn still(&self) -> bool {
+        !self.clone().changed()
     }
 
     /// The files, in the order of reading.
@@ -167,7 +198,7 @@ impl Source {
         let mode_changed = stamp.map(|stamp| stamp.mode) != self.stamp.map(|stamp| stamp.mode);
         self.settled = stamp.is_none_or(|stamp| stamp.is_old(SystemTime::now()));
         self.stamp = stamp;
-        let content = std::fs::read(&self.path).ok().as_deref().map(hash);
+        let content = read(&self.path, self.most).ok().as_deref().map(hash);
         let content_changed = content != self.content;
         self.content = content;
         content_changed || mode_changed
@@ -194,6 +225,21 @@ impl Stamp {
     }
 }
 
+fn read(path: &Path, most: Option<u64>) -> io::Result<Vec<u8>> {
+    let Some(most) = most else { return std::fs::read(path) };
+    let wrong = |what| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    // A pipe would be waited for, and some devices never end.
+    if !std::fs::metadata(path)?.is_file() {
+        return wrong("it is not a regular file");
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return wrong("it is larger than 64 MiB");
+    }
+    Ok(bytes)
+}
+
 fn hash(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     bytes.hash(&mut hasher);
@@ -217,7 +263,7 @@ fn list(folder: &Path, pattern: &str) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Whether `name` matches `pattern`, in which `*` stands for any run of characters.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
     let Some((before, mut rest)) = pattern.split_once('*') else { return pattern == name };
     let Some(mut name) = name.strip_prefix(before) else { return false };
     while let Some((middle, after)) = rest.split_once('*') {
@@ -250,7 +296,7 @@ mod tests {
     #[test]
     fn positions_count_characters_from_one() {
         let mut texts = SourceTexts::default();
-        let file = texts.add("x.toml", "a\nä = 1\n".into());
+        let file = texts.add(SourceText::new("x.toml", "a\nä = 1\n".into()));
         for (offset, expected) in [(0, (1, 1)), (1, (1, 2)), (2, (2, 1)), (5, (2, 3)), (9, (3, 1))]
         {
             assert_eq!(texts.position(Spot { file, offset }), expected, "{offset}");

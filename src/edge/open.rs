@@ -62,3 +62,31 @@ impl Open {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::policy::session::{SessionId, UnixSeconds};
+    use crate::state::sessions::Sessions;
+
+    const ID: SessionId = SessionId([1; 16]);
+
+    #[tokio::test]
+    async fn an_exchange_runs_while_its_session_does() {
+        let events = AtomicBool::new(false);
+        let ready = || std::future::ready(1);
+        assert_eq!(Open::default().run(&events, ready()).await, Ok(1));
+        let sessions = Sessions::default();
+        let session = sessions.open("a", &Arc::from("chat"), ID, UnixSeconds(0));
+        let mut open = Open { session: Some(session), place: None };
+        assert_eq!(open.run(&events, ready()).await, Ok(1));
+        let endless = open.run(&events, std::future::pending::<()>());
+        let (result, ()) = tokio::join!(endless, async {
+            sessions.revoke("a", ID, UnixSeconds(9), UnixSeconds(1)).unwrap();
+        });
+        assert_eq!(result, Err(Ended::Revoked));
+        assert_eq!(open.run(&events, ready()).await, Err(Ended::Revoked), "not another byte");
+    }
+}

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use super::accept;
-use crate::config::snapshot::{Limits, Snapshot};
+use crate::config::snapshot::{Limits, Serves, Snapshot};
 use crate::net::listener;
 use crate::pipeline::Scheme;
 use crate::policy::assertion::store::AssertionStore;
@@ -108,7 +108,10 @@ impl Shared {
     fn follow(&self, snapshot: &Snapshot) {
         self.tracer.follow(snapshot.telemetry.otlp.sampler);
         self.streams.follow(snapshot, self.moment());
-        let names = || snapshot.tenants.keys().map(|name| &**name);
+        // Who is held back comes again.
+        let held_back = snapshot.held_back.iter().filter(|it| it.serves == Serves::Nothing);
+        let held_back = held_back.map(|it| &*it.tenant);
+        let names = || snapshot.tenants.keys().map(|name| &**name).chain(held_back.clone());
         self.limiter.follow(names());
         self.sessions.follow(names());
         self.jars.follow(names());

@@ -25,7 +25,7 @@
   const SEND = 'vestibule-shell-send';
   const PLACE = 'vestibule-shell-place';
 
-  const isEvent = (data) => Boolean(data) && typeof data === 'object'
+  const isEvent = (data) => Boolean(data) && typeof data.type === 'string'
     && Object.prototype.hasOwnProperty.call(EVENTS, data.type);
   const dispatch = (data) => {
     window.dispatchEvent(new CustomEvent(EVENTS[data.type], { detail: data }));
@@ -116,6 +116,25 @@
       if (/^https?:/.test(allowed) && !allowed.includes('*')) page.postMessage(data, allowed);
     }
   };
+
+  // Where the browser keeps no cookie the chat's session is in its path. This page takes it up: when
+  // it is reloaded, or somebody comes back to it, its frame goes on with the session.
+  const prefixOf = (path) => (/^\/\.v\/[^/]+/.exec(path) || [''])[0];
+  const lead = (prefix) => {
+    const { pathname, search, hash } = location;
+    const own = prefixOf(pathname);
+    if (prefix !== own) history.replaceState(history.state, '', prefix + pathname.slice(own.length) + search + hash);
+  };
+  if (page) {
+    // A template in a sandbox learns its address from ours: it must not hold the session.
+    if (part === 'stage') lead('');
+    document.addEventListener('load', ({ target }) => {
+      if (target !== frame('chat')) return;
+      let path = '';
+      try { path = target.contentWindow.location.pathname; } catch { /* led away */ }
+      if (prefixOf(path)) lead(prefixOf(path));
+    }, true);
+  }
 
   if (part === 'shell') publish((type, detail) => toChat({ type, detail }));
 

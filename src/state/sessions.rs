@@ -23,8 +23,6 @@
 //! is open and nothing is on its list.
 
 use std::collections::{BTreeMap, HashMap};
-use std::future::Future;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -163,14 +161,6 @@ impl Sessions {
             streams.select(|stream| &*stream.persona == persona && stream.launched_at < moment);
         drop(streams);
         end_all(&found, Ended::Revoked);
-    }
-
-    /// Ends every open stream of a tenant, or of one of its personas. Later ones are not concerned.
-    pub fn end_all(&self, tenant: &str, persona: Option<&str>, why: Ended) {
-        let Some(tenant) = self.tenants.load().get(tenant).map(Arc::clone) else { return };
-        let is_meant = |stream: &Stream| persona.is_none_or(|persona| persona == &*stream.persona);
-        let found = tenant.streams().select(is_meant);
-        end_all(&found, why);
     }
 
     /// Registers a stream of an admitted session for as long as the guard lives.
@@ -340,23 +330,6 @@ impl Drop for StreamGuard {
     fn drop(&mut self) {
         self.0.tenant.streams().open.remove(&self.0.key);
     }
-}
-
-/// Runs a future of a session, such as the exchange that passes an event stream, until it is done
-/// or the session has ended. Without a guard it just runs.
-pub async fn while_open<F: Future>(
-    guard: Option<&StreamGuard>,
-    future: F,
-) -> Result<F::Output, Ended> {
-    let mut future = pin!(future);
-    std::future::poll_fn(|cx| {
-        // First: not another byte for a session that has ended.
-        if let Some(Poll::Ready(why)) = guard.map(|guard| guard.poll_ended(cx)) {
-            return Poll::Ready(Err(why));
-        }
-        future.as_mut().poll(cx).map(Ok)
-    })
-    .await
 }
 
 #[cfg(test)]

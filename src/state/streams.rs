@@ -15,7 +15,7 @@
 //! A stream is registered first and judged afterwards; a reload puts its snapshot in place first and
 //! judges what is registered afterwards. Both take the shard's lock. Whichever takes it first: either
 //! the reload finds the stream, or the stream, which asks for the live snapshot once it is
-//! registered, finds that it was admitted with another one ([`Shard::open`], [`fate`]).
+//! registered, finds that it was admitted with another one ([`Shard::open`], [`fate()`]).
 //!
 //! # How it ends
 //!
@@ -243,10 +243,13 @@ impl Streams {
     /// Follows a reload, when its snapshot is in place: what belongs to a persona that is gone ends
     /// within `close_within`; what belongs to one that is not goes on, as the new one's.
     pub fn follow(&self, snapshot: &Snapshot, now: Moment) {
-        for shard in self.shards() {
-            let holders = shard.holders();
-            let fates = fate::of_all(&holders, snapshot);
-            shard.order(now, |holder| fates.get(&holder.address()).cloned().unwrap_or(Fate::Stays));
+        let shards = self.shards();
+        let holders: Vec<_> = shards.iter().flat_map(|shard| shard.holders()).collect();
+        let fates = fate::of_all(&holders, snapshot);
+        // What has come since is judged by itself.
+        let fate = |holder: &Holder| fates.get(&holder.address()).cloned().unwrap_or(Fate::Stays);
+        for shard in shards {
+            shard.order(now, fate);
         }
     }
 

@@ -132,6 +132,19 @@ impl CertStore {
         names
     }
 
+    /// Every certificate that answers for some name, and the names that it does answer for, sorted.
+    pub fn answering(&self) -> Vec<(Vec<Box<str>>, &Arc<Certificate>)> {
+        let mut by_id: HashMap<u64, (Vec<Box<str>>, &Arc<Certificate>)> = HashMap::new();
+        let wildcards = self.wildcard.iter().map(|(parent, it)| (format!("*.{parent}").into(), it));
+        for (name, it) in self.exact.iter().map(|(name, it)| (name.clone(), it)).chain(wildcards) {
+            by_id.entry(it.id).or_insert_with(|| (Vec::new(), it)).0.push(name);
+        }
+        let mut all: Vec<_> = by_id.into_values().collect();
+        all.iter_mut().for_each(|(names, _)| names.sort_unstable());
+        all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        all
+    }
+
     pub fn is_empty(&self) -> bool {
         self.exact.is_empty() && self.wildcard.is_empty()
     }

@@ -22,7 +22,7 @@ use super::select::{mix, stable_hash};
 use crate::config::snapshot::{ServerAddress, ServerId, Upstream};
 
 /// How exactly intervals are kept.
-const TICK: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(100);
 const TIDY: Duration = Duration::from_secs(30);
 /// Names that are looked up at once.
 const LOOK_UPS: usize = 16;

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -34,26 +35,49 @@ PYTHON = {
 USER_HEADERS = {"server.trustedUserHeaders": json.dumps({"X-Vestibule-User-Id": "user_id"})}
 
 
+@dataclass
+class Streamlit:
+    """The application under one version of Streamlit, as one process at a port that stays its own."""
+
+    version: str
+    folder: Path
+    port: int = field(default_factory=free_port)
+
+    def start(self) -> None:
+        if not PYTHON[self.version].exists():
+            raise RuntimeError(f"{PYTHON[self.version]} is missing: run tests/run")
+        options = OPTIONS | {"server.port": self.port} | (USER_HEADERS if self.version != "1.39" else {})
+        arguments = [f"--{key}={value}" for key, value in options.items()]
+        script = HERE / "streamlit_app/app.py"
+        command = [str(PYTHON[self.version]), "-m", "streamlit", "run", str(script), *arguments]
+        self.log = self.folder / f"streamlit-{self.version}-{self.port}.log"
+        environment = os.environ | {"HOME": str(self.folder)}
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=environment)
+
+    def wait(self) -> None:
+        wait_until(lambda: started(self.process, self.port, self.log), f"streamlit {self.version}", seconds=120)
+
+    def kill(self) -> None:
+        """As the kernel does it to a process that uses too much memory."""
+        self.process.kill()
+        self.process.wait(timeout=20)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(timeout=20)
+
+
 @contextmanager
 def streamlit(version: str, folder: Path):
     """Runs the application under one version of Streamlit; gives its port."""
-    if not PYTHON[version].exists():
-        raise RuntimeError(f"{PYTHON[version]} is missing: run tests/run")
-    port = free_port()
-    options = OPTIONS | {"server.port": port} | (USER_HEADERS if version != "1.39" else {})
-    arguments = [f"--{key}={value}" for key, value in options.items()]
-    script = HERE / "streamlit_app/app.py"
-    command = [str(PYTHON[version]), "-m", "streamlit", "run", str(script), *arguments]
-    log = folder / f"streamlit-{version}.log"
-    environment = os.environ | {"HOME": str(folder)}
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=environment)
+    running = Streamlit(version, folder)
+    running.start()
     try:
-        wait_until(lambda: started(process, port, log), f"streamlit {version}", seconds=120)
-        yield port
+        running.wait()
+        yield running.port
     finally:
-        process.terminate()
-        process.wait(timeout=20)
+        running.stop()
 
 
 def started(process: subprocess.Popen, port: int, log: Path) -> bool:

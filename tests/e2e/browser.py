@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,22 @@ RESOLVER = "MAP *.test 127.0.0.1"
 # Milliseconds that anything in a page may take before its test fails.
 PATIENCE = 20_000
 
+# Preferences of browsers that block cookies, as their settings pages write them: 1 blocks third parties', 2 blocks what the pattern names.
+BLOCKING = {
+    "third-party": {"cookie_controls_mode": 1, "block_third_party_cookies": True},
+    "all": {"content_settings": {"exceptions": {"cookies": {"[*.]chat.test,*": {"setting": 2}}}}},
+}
+# Sets a cookie with and without a partition, and says which are kept.
+PROBE = """() => {
+    document.cookie = 'plain=1; Path=/; Secure; SameSite=None';
+    document.cookie = 'parted=1; Path=/; Secure; SameSite=None; Partitioned';
+    const kept = document.cookie.split('; ').filter((pair) => /^(plain|parted)=/.test(pair)).sort();
+    document.cookie = 'plain=; Path=/; Secure; SameSite=None; Max-Age=0';
+    document.cookie = 'parted=; Path=/; Secure; SameSite=None; Partitioned; Max-Age=0';
+    return kept;
+}"""
+KEPT = {"third-party": ["parted=1"], "all": []}
+
 _running: list[Playwright] = []
 
 
@@ -48,7 +64,11 @@ def stop_driver() -> None:
 
 @contextmanager
 def chromium(
-    profile: Path, spki: str | None = None, home: Path | None = None, preferences: dict[str, Any] | None = None
+    profile: Path,
+    spki: str | None = None,
+    home: Path | None = None,
+    preferences: dict[str, Any] | None = None,
+    flags: Sequence[str] = (),
 ):
     """A browser with a profile of its own, in which `preferences` are set as its settings page would.
 
@@ -67,6 +87,7 @@ def chromium(
         headless=True,
         args=[
             *FLAGS,
+            *flags,
             f"--host-resolver-rules={RESOLVER}",
             *([f"--ignore-certificate-errors-spki-list={spki}"] if spki else []),
         ],

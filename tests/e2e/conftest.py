@@ -5,12 +5,14 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 import pytest
+from playwright.sync_api import Page
 
 import browser as browsers
 import certs
 from apps import PYTHON, host_page, streamlit
 from deployment import CUSTOMER, EMPLOYEE, PLAIN, PUBLIC, SEED, STRICT, Deployment, Tenant
 from h2wire import Wire
+from shells import ChatApp, Opened, Shells
 from upstream import RawUpstream
 from vestibule import PERSONAS, Vestibule
 from visitor import Visitor
@@ -118,6 +120,21 @@ def page(chrome):
     fresh.close()
 
 
+@pytest.fixture(scope="session")
+def shells(certificates, tmp_path_factory: pytest.TempPathFactory):
+    """Vestibule with pages around chats, on a host of their own and on a shared one."""
+    with ExitStack() as stack:
+        pages, app = stack.enter_context(host_page()), stack.enter_context(ChatApp())
+        running = Shells(tmp_path_factory.mktemp("shells"), certificates, app, pages)
+        yield stack.enter_context(running)
+        assert running.alive(), f"vestibule ended by itself:\n{running.tail()}"
+
+
+@pytest.fixture
+def opened(page: Page) -> Opened:
+    return Opened(page)
+
+
 def pytest_sessionfinish() -> None:
     browsers.stop_driver()
 
@@ -126,7 +143,7 @@ def pytest_sessionfinish() -> None:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
     """A failed test shows the end of the log of the server that it used."""
     report = (yield).get_result()
-    for name in ("front", "door", "own_door", "demo"):
+    for name in ("front", "door", "shells", "own_door", "demo"):
         running = getattr(item, "funcargs", {}).get(name)
         if report.failed and running is not None:
             report.sections.append((f"log of {name}", running.tail()))

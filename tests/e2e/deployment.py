@@ -46,6 +46,9 @@ class Tenant:
     # The loopback port of its host page.
     site_port: int | None = None
     revoke_before: str | None = None
+    # Ports of further replicas of the app, and how one is chosen.
+    replicas: tuple[int, ...] = ()
+    upstream: tuple[str, ...] = ()
 
 
 @dataclass
@@ -77,6 +80,7 @@ class Deployment(Server):
             f'https = ["127.0.0.1:{self.port}"]',
             "workers = 2",
             'drain_timeout = "1s"',
+            'close_within = "1s"',
             secrets,
             "[tls]",
             f'certificates = [{{ cert = "{self.certificates.cert}", key = "{self.certificates.key}" }}]',
@@ -89,7 +93,8 @@ class Deployment(Server):
 
     def _tenant(self, tenant: Tenant) -> list[str]:
         name = tenant.name
-        lines = [f"[upstreams.{name}]", f'servers = ["http://127.0.0.1:{tenant.app_port}"]']
+        servers = [f"http://127.0.0.1:{port}" for port in (tenant.app_port, *tenant.replicas)]
+        lines = [f"[upstreams.{name}]", *table({"servers": servers}), *tenant.upstream]
         lines += [f"[tenants.{name}]", f'embed_origins = ["https://{name}.shop.test:{self.port}"]']
         if tenant.limits:
             lines.append(f"limits = {inline(tenant.limits)}")

@@ -13,32 +13,16 @@ from playwright.sync_api import Page, expect
 
 import browser as browsers
 import chat
-from browser import Record
+from browser import BLOCKING, KEPT, PROBE, Record
 from deployment import Deployment
 from upstream import RawUpstream
 from visitor import DOCUMENT, FRAME, SCRIPT, Visitor
 
-# Both as their settings pages write them: 1 blocks third parties', 2 blocks what the pattern names.
-PREFERENCES = {
-    "third-party": {"cookie_controls_mode": 1, "block_third_party_cookies": True},
-    "all": {"content_settings": {"exceptions": {"cookies": {"[*.]chat.test,*": {"setting": 2}}}}},
-}
-# Sets a cookie with and without a partition, and says which are kept.
-PROBE = """() => {
-    document.cookie = 'plain=1; Path=/; Secure; SameSite=None';
-    document.cookie = 'parted=1; Path=/; Secure; SameSite=None; Partitioned';
-    const kept = document.cookie.split('; ').filter((pair) => /^(plain|parted)=/.test(pair)).sort();
-    document.cookie = 'plain=; Path=/; Secure; SameSite=None; Max-Age=0';
-    document.cookie = 'parted=; Path=/; Secure; SameSite=None; Partitioned; Max-Age=0';
-    return kept;
-}"""
-KEPT = {"third-party": ["parted=1"], "all": []}
 
-
-@pytest.fixture(scope="module", params=PREFERENCES)
+@pytest.fixture(scope="module", params=BLOCKING)
 def blocking(request: pytest.FixtureRequest, certificates, tmp_path_factory: pytest.TempPathFactory):
     """A browser that blocks, and what it blocks."""
-    preferences = {"profile": PREFERENCES[request.param]}
+    preferences = {"profile": BLOCKING[request.param]}
     folder = tmp_path_factory.mktemp("chromium")
     with browsers.chromium(folder, spki=certificates.spki, preferences=preferences) as context:
         yield request.param, context

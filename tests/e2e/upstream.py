@@ -96,8 +96,11 @@ class RawUpstream:
         for piece in body_of(stream, request):
             request.body += piece
         request.complete = True
-        answer(stream, request)
+        self.answer(stream, request)
         return True
+
+    def answer(self, stream, request: Request) -> None:
+        answer(stream, request)
 
 
 def read_head(stream) -> bytes:

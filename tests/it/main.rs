@@ -22,4 +22,5 @@ mod http2;
 mod http2_websocket;
 mod life;
 mod messages;
+mod traces;
 mod websocket;

@@ -58,6 +58,7 @@ struct Tally {
 
 /// Runs the load until all reloads are done.
 pub fn run(size: Size) -> Outcome {
+    allow_files();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let ca = DevCa::generate().expect("an authority");
     let server = Server::start(folder.path(), &ca);
@@ -89,6 +90,14 @@ pub fn run(size: Size) -> Outcome {
     }
 }
 
+/// A WebSocket has four ends here, and each is an open file.
+fn allow_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let most = getrlimit(Resource::Nofile).maximum;
+    // What is missing then will be said by whoever cannot connect.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most });
+}
+
 struct Server {
     app: App,
     reloader: std::sync::Mutex<Reloader>,
@@ -106,7 +115,8 @@ impl Server {
         let snapshot = loaded.snapshot.ok_or(loaded.problems).expect("a sound configuration");
         let app = App::start(snapshot, Options::default()).expect("loopback can be bound");
         let install = Box::new(app.installer());
-        let reloader = Reloader::new(file, &app.snapshot(), loaded.sources, install);
+        let sources = (loaded.sources, loaded.history);
+        let reloader = Reloader::new(file, &app.snapshot(), sources, install);
         Self { app, reloader: reloader.into(), folder: folder.to_owned(), upstream }
     }
 

@@ -19,8 +19,23 @@ pub fn reload(document: &Value) {
     for problem in document["problems"].as_array().into_iter().flatten() {
         eprintln!("{}", word(&problem["text"]));
     }
+    let held_back = document["held_back"].as_array().into_iter().flatten();
+    for tenant in held_back.clone() {
+        for problem in tenant["problems"].as_array().into_iter().flatten() {
+            eprintln!("{}", word(&problem["text"]));
+        }
+    }
     let first = word(&document["text"]).lines().next().unwrap_or_default();
     out(&format!("{first}\n"));
+    held_back.for_each(|tenant| out(&held_back_text(tenant)));
+}
+
+fn held_back_text(tenant: &Value) -> String {
+    let serves = match word(&tenant["serves"]) {
+        "last_good" => "its last good version serves",
+        _ => "its hosts answer 503",
+    };
+    format!("held back since {}: {}, {serves}\n", word(&tenant["since"]), word(&tenant["tenant"]))
 }
 
 pub fn drain(document: &Value, whose: &str) {
@@ -52,6 +67,9 @@ fn status_text(status: &Value, connections: &Value, address: SocketAddr) -> Stri
         "tenants: {}, personas: {}, sites: {}, workers: {}",
         status["tenants"], status["personas"], status["sites"], status["workers"]
     );
+    for tenant in status["held_back"].as_array().into_iter().flatten() {
+        text.push_str(&held_back_text(tenant));
+    }
     let open = &status["connections"];
     let _ = writeln!(text, "connections: {} of {}", open["open"], open["allowed"]);
     let _ = writeln!(text, "open: {}", counts(&status["streams"]));

@@ -6,22 +6,29 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use super::super::addresses::Host;
-use super::super::error::Wrong;
-use super::super::load::unreadable;
+use super::super::error::{Problems, Wrong};
+use super::super::file::unreadable;
 use super::super::raw::{CertificateFiles, Root};
 use super::super::reader::Table;
 use super::super::snapshot::{ServerSettings, TlsSettings};
-use super::super::source::{At, Spot};
+use super::super::source::At;
 use super::super::values::{FilePath, TlsVersion};
-use super::Compiler;
+use super::{Compiler, Part};
 use crate::tls::store::{CertStore, Certificate, CertificateError};
+
+/// Whether every host needs a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coverage {
+    Needed,
+    /// Nobody speaks TLS, or what is missing was told already.
+    Unchecked,
+}
 
 pub fn compile(
     root: &Root,
     server: &ServerSettings,
     compiler: &mut Compiler<'_>,
-) -> (CertStore, TlsSettings) {
+) -> (CertStore, TlsSettings, Coverage) {
     let raw = root.tls.as_ref().map(|at| &at.value);
     let version = raw.and_then(|tls| tls.min_version.as_ref());
     let settings =
@@ -51,9 +58,9 @@ pub fn compile(
         let remedy = "write [tls] certificates = [{ cert = \"FILE\", key = \"FILE\" }]";
         compiler.problems.error(https.spot, "server.https", Wrong::new(what, remedy));
     } else if !server.https.is_empty() && all_good {
-        check_coverage(root, &store, compiler);
+        return (store, settings, Coverage::Needed);
     }
-    (store, settings)
+    (store, settings, Coverage::Unchecked)
 }
 
 fn certificate(
@@ -170,29 +177,21 @@ fn day(seconds: i64) -> String {
     date.get(5..16).unwrap_or(&date).to_owned()
 }
 
-fn check_coverage(root: &Root, store: &CertStore, compiler: &mut Compiler<'_>) {
+/// Says which hosts of a tenant no certificate covers.
+pub fn check_coverage(part: &Part, store: &CertStore, problems: &mut Problems) {
     // Thousands of personas may share a host; saying it once is enough.
-    let mut reported: HashSet<Host> = HashSet::new();
-    let mut check = |hosts: &Option<At<Vec<At<Host>>>>, key: &dyn Fn() -> String| {
-        for at in hosts.iter().flat_map(|list| &list.value) {
-            if store.find(&at.value.0).is_none() && reported.insert(at.value.clone()) {
-                uncovered(&at.value.0, at.spot, key(), store, compiler);
+    let mut reported: HashSet<&str> = HashSet::new();
+    for placed in &part.placed {
+        for (host, spot) in placed.hosts() {
+            if store.find(host).is_none() && reported.insert(host) {
+                let key = format!("{}.hosts", placed.what.key());
+                problems.error(spot, key, uncovered(host, store));
             }
-        }
-    };
-    for tenant in root.tenants.iter().flat_map(|at| at.value.iter()) {
-        for one in tenant.value.personas.iter().flat_map(|at| at.value.iter()) {
-            let key = || format!("tenants.{}.personas.{}.hosts", tenant.name, one.name);
-            check(&one.value.hosts, &key);
-        }
-        for one in tenant.value.sites.iter().flat_map(|at| at.value.iter()) {
-            let key = || format!("tenants.{}.sites.{}.hosts", tenant.name, one.name);
-            check(&one.value.hosts, &key);
         }
     }
 }
 
-fn uncovered(host: &str, spot: Spot, key: String, store: &CertStore, compiler: &mut Compiler<'_>) {
+fn uncovered(host: &str, store: &CertStore) -> Wrong {
     let names = store.names();
     let mut covered = names.iter().take(5).map(|name| &**name).collect::<Vec<_>>().join(", ");
     if names.len() > 5 {
@@ -203,5 +202,5 @@ fn uncovered(host: &str, spot: Spot, key: String, store: &CertStore, compiler: &
         Some(_) => format!("add a wildcard certificate for {host} to certificates of [tls]"),
         None => "add one to certificates of [tls]".into(),
     };
-    compiler.problems.error(spot, key, Wrong::new(what, remedy));
+    Wrong::new(what, remedy)
 }

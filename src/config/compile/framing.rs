@@ -20,9 +20,8 @@ pub struct Framing<'r> {
 }
 
 impl<'r> Framing<'r> {
-    pub fn new(root: &raw::Root, tenant: &'r Entry<raw::Tenant>) -> Self {
-        let server = root.server.as_ref().and_then(|at| at.value.https.as_ref());
-        let port = server.and_then(|list| list.value.first()).map(|at| at.value.port());
+    /// `port` is that of the first TLS listener.
+    pub fn new(port: Option<u16>, tenant: &'r Entry<raw::Tenant>) -> Self {
         Self { tenant, port: port.filter(|port| !matches!(port, 0 | 443)) }
     }
 

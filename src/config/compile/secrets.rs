@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use super::super::error::Wrong;
-use super::super::load::unreadable;
+use super::super::file::unreadable;
 use super::super::raw::Root;
 use super::super::source::{At, Spot};
 use super::super::values::SecretRef;
@@ -65,6 +65,9 @@ pub fn agreed(at: &At<SecretRef>, key: &str, compiler: &mut Compiler<'_>) -> Opt
 
 /// What the reference leads to, byte for byte; never nothing.
 pub fn bytes(at: &At<SecretRef>, key: &str, compiler: &mut Compiler<'_>) -> Option<Vec<u8>> {
+    if !may_use(at, key, compiler) {
+        return None;
+    }
     let bytes = match &at.value {
         SecretRef::Environment(variable) => match (compiler.environment)(variable) {
             Some(value) => value.into_bytes(),
@@ -97,6 +100,16 @@ pub fn bytes(at: &At<SecretRef>, key: &str, compiler: &mut Compiler<'_>) -> Opti
     Some(bytes)
 }
 
+/// Whether who wrote the reference may; said where not.
+pub fn may_use(at: &At<SecretRef>, key: &str, compiler: &mut Compiler<'_>) -> bool {
+    let verdict = compiler.trust.secret(&at.value);
+    let is_fine = verdict.is_ok();
+    if let Err(wrong) = verdict {
+        compiler.problems.error(at.spot, key, wrong);
+    }
+    is_fine
+}
+
 /// What the reference names.
 pub fn name(at: &At<SecretRef>, compiler: &Compiler<'_>) -> String {
     match &at.value {
@@ -127,14 +140,14 @@ fn warn_of_readers(spot: Spot, path: &Path, key: &str, compiler: &mut Compiler<'
     compiler.problems.warning(spot, key, Wrong::new(what, remedy));
 }
 
-/// What signs and verifies sessions.
-pub fn sessions(root: &Root, compiler: &mut Compiler<'_>) -> SessionSecrets {
+/// What signs and verifies sessions. `has_files`: tenants have files of their own.
+pub fn sessions(root: &Root, has_files: bool, compiler: &mut Compiler<'_>) -> SessionSecrets {
     const KEY: &str = "server.session_secrets";
     let server = root.server.as_ref();
     let Some(list) = server.and_then(|at| at.value.session_secrets.as_ref()) else {
         let mut tenants = root.tenants.iter().flat_map(|at| at.value.iter());
-        let has_persona =
-            tenants.any(|it| it.value.personas.iter().any(|at| !at.value.0.is_empty()));
+        let has_persona = has_files
+            || tenants.any(|it| it.value.personas.iter().any(|at| !at.value.0.is_empty()));
         if has_persona && !compiler.problems.has_error_below(KEY) {
             let spot = server.map_or_else(Spot::default, |at| at.spot);
             let what = "there are none: sessions end when this process stops";

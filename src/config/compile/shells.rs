@@ -7,19 +7,22 @@
 //! | `embed/DEVICE` | the device's template, the persona's, or a plain page | the device's |
 //! | `/embed/ID` of `preview` | its template, the persona's, or the only one that there is | `preview`, `Preview` |
 //!
-//! A template lies in the folder of the main file or below it, or in one that `allow` names: a
-//! tenant must not read the server's other files into a page.
+//! A template lies in the folder of the main file or below it, or in one that `allow` names; what a
+//! tenant's own file names lies in one that `allow` names. A tenant must not read the server's other
+//! files into a page.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use super::super::allow::Trust;
 use super::super::error::Wrong;
-use super::super::load::unreadable;
+use super::super::file::unreadable;
 use super::super::raw;
 use super::super::reader::Entry;
 use super::super::snapshot::{AppKind, Shell, Shells};
 use super::super::source::At;
 use super::super::values::FilePath;
+use super::hosts::isolation;
 use super::{Compiler, Surroundings, secrets};
 use crate::embed::template::{Isolation, MAX_BYTES, Named, PLAIN, Script, Template};
 use crate::policy::csp::CompiledCsp;
@@ -38,7 +41,7 @@ pub struct Around<'a, 'r> {
 /// Every page of the persona; none where it has no `embed` and no `preview`.
 pub fn compile(
     around: Around<'_, '_>,
-    surroundings: &Surroundings<'_, '_>,
+    surroundings: &Surroundings<'_>,
     compiler: &mut Compiler<'_>,
 ) -> Shells {
     let raw = &*around.persona.value;
@@ -103,17 +106,11 @@ impl Around<'_, '_> {
 }
 
 /// Both kinds of page, where the persona has hosts of both kinds.
-fn isolations(around: &Around<'_, '_>, surroundings: &Surroundings<'_, '_>) -> Vec<Isolation> {
-    let server = surroundings.root.server.as_ref();
-    let shared = server.iter().filter_map(|at| at.value.shared_hosts.as_ref());
-    let shared: Vec<_> = shared.flat_map(|list| &list.value).map(|at| &at.value).collect();
+fn isolations(around: &Around<'_, '_>, surroundings: &Surroundings<'_>) -> Vec<Isolation> {
     let hosts = around.persona.value.hosts.iter().flat_map(|list| &list.value);
     let mut isolations = Vec::new();
     for host in hosts {
-        let isolation = match shared.contains(&&host.value) {
-            true => Isolation::Sandbox,
-            false => Isolation::None,
-        };
+        let isolation = isolation::of(&surroundings.facts.shared_hosts, &host.value.0);
         if !isolations.contains(&isolation) {
             isolations.push(isolation);
         }
@@ -226,12 +223,16 @@ impl Templates<'_, '_> {
     }
 
     fn read(&self, at: &At<FilePath>, key: &str, compiler: &mut Compiler<'_>) -> Option<Template> {
-        let path = compiler.base.join(&at.value.0);
+        let Some(path) = compiler.path(at, key) else {
+            // It is watched all the same: who mends a link expects that to be noticed.
+            return compiler.sources.read(&compiler.base.join(&at.value.0)).ok().and(None);
+        };
         let shown = path.display().to_string();
         let mut refuse = |wrong: Wrong| compiler.problems.error(at.spot, key, wrong);
-        if let Err(wrong) = self.check_folder(&path, compiler.base) {
+        if *compiler.trust == Trust::Operator
+            && let Err(wrong) = self.check_folder(&path, compiler.base)
+        {
             refuse(wrong);
-            // It is watched all the same: who mends a link expects that to be noticed.
             return compiler.sources.read(&path).ok().and(None);
         }
         let bytes = match compiler.sources.read(&path) {

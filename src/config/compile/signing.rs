@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::error::Wrong;
+use super::super::error::{Problems, Wrong};
 use super::super::raw;
 use super::super::reader::Entry;
 use super::super::source::{At, Spot};
@@ -27,31 +27,35 @@ const DEFAULT_MAX_AGE: Duration = Duration::from_secs(5 * 60);
 const SHORTEST: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Who signs with which secret, of all tenants.
-#[derive(Default)]
-pub struct Signers {
-    /// By a one-way image of the secret, in the order of the file.
-    users: BTreeMap<[u8; 32], Vec<User>>,
-}
-
-struct User {
+/// A persona that launches with a secret.
+#[derive(Debug)]
+pub struct Signer {
+    /// A one-way image of the secret.
+    image: [u8; 32],
     persona: String,
     spot: Spot,
     key: String,
 }
 
-impl Signers {
-    fn add(&mut self, settings: &Settings, persona: &str) {
-        for (secret, spot, key) in &settings.secrets {
-            let user = User { persona: persona.to_owned(), spot: *spot, key: key.clone() };
-            self.users.entry(secret.seed("signer", &[])).or_default().push(user);
+/// Who signs with which secret, of all tenants.
+#[derive(Default)]
+pub struct Signers<'p> {
+    /// By the secret's image, in the order of the files; with the number of the file.
+    users: BTreeMap<[u8; 32], Vec<(&'p Signer, u32)>>,
+}
+
+impl<'p> Signers<'p> {
+    /// Those of one file.
+    pub fn add(&mut self, signers: &'p [Signer], file: u32) {
+        for signer in signers {
+            self.users.entry(signer.image).or_default().push((signer, file));
         }
     }
 
     /// Warns where one secret is that of several personas.
-    pub fn report(self, compiler: &mut Compiler<'_>) {
+    pub fn report(self, problems: &mut Problems) {
         for users in self.users.into_values() {
-            let [first, .., last] = users.as_slice() else { continue };
+            let [(first, _), .., (last, file)] = users.as_slice() else { continue };
             let (who, others) = match users.len() {
                 2 => (format!("{} and {}", first.persona, last.persona), "the other"),
                 all => (
@@ -62,7 +66,8 @@ impl Signers {
             let what =
                 format!("{who} have the same secret: a link that is signed for one opens {others}");
             let remedy = "give each a secret of its own, where that matters";
-            compiler.problems.warning(last.spot, last.key.clone(), Wrong::new(what, remedy));
+            let spot = Spot { file: *file, ..last.spot };
+            problems.warning(spot, last.key.clone(), Wrong::new(what, remedy));
         }
     }
 }
@@ -71,7 +76,7 @@ impl Signers {
 pub struct Signing<'c, 'r> {
     tenant: &'r Entry<raw::Tenant>,
     sessions: &'c SessionSecrets,
-    signers: &'c mut Signers,
+    signers: Vec<Signer>,
     /// Of all its launches together.
     rate: Rate,
     /// For personas that have nothing of their own.
@@ -91,11 +96,10 @@ impl<'c, 'r> Signing<'c, 'r> {
         tenant: &'r Entry<raw::Tenant>,
         sessions: &'c SessionSecrets,
         rules: &Rules,
-        signers: &'c mut Signers,
         compiler: &mut Compiler<'_>,
     ) -> Self {
         let rate = rules.tenant();
-        let mut it = Self { tenant, sessions, signers, rate, common: None };
+        let mut it = Self { tenant, sessions, signers: Vec::new(), rate, common: None };
         if let Some(at) = &tenant.value.signing {
             let key = format!("tenants.{}.signing", tenant.name);
             it.common = Some(it.settings(&at.value, &key, compiler));
@@ -108,6 +112,11 @@ impl<'c, 'r> Signing<'c, 'r> {
             }
         }
         it
+    }
+
+    /// Every persona and the secrets that its launches are signed with.
+    pub fn signers(self) -> Vec<Signer> {
+        self.signers
     }
 
     /// Nothing for an unsigned persona, and where nothing was right.
@@ -126,7 +135,13 @@ impl<'c, 'r> Signing<'c, 'r> {
         };
         let settings = settings.filter(|_| is_signed(one))?;
         self.refuse_unsigned_variables(one, &settings, compiler);
-        self.signers.add(&settings, &format!("{}/{}", self.tenant.name, one.name));
+        let persona = format!("{}/{}", self.tenant.name, one.name);
+        self.signers.extend(settings.secrets.iter().map(|(secret, spot, key)| Signer {
+            image: secret.seed("signer", &[]),
+            persona: persona.clone(),
+            spot: *spot,
+            key: key.clone(),
+        }));
         let variables = raw.variables.iter().flat_map(|list| &list.value);
         let variables = variables.filter_map(|at| at.value.name.as_ref()).map(|at| &*at.value.0);
         // The direction of text is nobody's secret, and pages change it.

@@ -1,4 +1,7 @@
-//! Tenants, their personas, devices and sites.
+//! A tenant, its personas, devices and sites: everything that can be said of one tenant alone.
+//!
+//! What comes out is kept as long as nothing that went in has changed: the tenant's keys, the
+//! files they name, [`Surroundings`] and what the tenant may use. So nothing else may be looked at.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,13 +10,16 @@ use super::super::addresses::Host;
 use super::super::error::Wrong;
 use super::super::raw;
 use super::super::reader::Entry;
+use super::super::schema::nearest;
 use super::super::snapshot::{AppKind, Device, Persona, Site, Tenant, Upstream};
-use super::super::source::At;
+use super::super::source::{At, Spot};
 use super::super::values::Name;
 use super::assertion::Assertions;
 use super::framing::Framing;
-use super::signing::{Signers, Signing};
-use super::{Compiler, Surroundings, dangling, identity, injection, limits, shells};
+use super::signing::{Signer, Signing};
+use super::{
+    Compiler, Surroundings, dangling, hosts, identity, injection, limits, secrets, shells,
+};
 use crate::apps::streamlit::HostConfig;
 use crate::embed::{Around, Bridge};
 use crate::policy::limits::Rules;
@@ -23,14 +29,35 @@ use crate::policy::session::keys::SessionSecrets;
 
 pub type Upstreams = HashMap<Arc<str>, Arc<Upstream>>;
 
+/// One tenant, and what has to be held against the others'.
+#[derive(Debug)]
+pub struct Part {
+    pub tenant: Arc<Tenant>,
+    pub placed: Vec<Placed>,
+    pub signers: Vec<Signer>,
+}
+
 /// Something that claims hosts, with where it does so.
-pub struct Placed<'r> {
+#[derive(Debug)]
+pub struct Placed {
     pub what: Claimant,
-    pub hosts: &'r [At<Host>],
+    /// Of each of its hosts, in their order.
+    pub spots: Box<[Spot]>,
+}
+
+impl Placed {
+    fn new(what: Claimant, hosts: &[At<Host>]) -> Self {
+        Self { what, spots: hosts.iter().map(|at| at.spot).collect() }
+    }
+
+    /// Its hosts, and where they stand.
+    pub fn hosts(&self) -> impl Iterator<Item = (&str, Spot)> {
+        self.what.hosts().iter().map(|host| &**host).zip(self.spots.iter().copied())
+    }
 }
 
 /// What claims hosts.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub enum Claimant {
     Persona(Arc<Persona>),
     Site(Arc<Site>),
@@ -44,6 +71,13 @@ impl Claimant {
         }
     }
 
+    fn hosts(&self) -> &[Box<str>] {
+        match self {
+            Claimant::Persona(persona) => &persona.hosts,
+            Claimant::Site(site) => &site.hosts,
+        }
+    }
+
     /// Its key in the configuration.
     pub fn key(&self) -> String {
         match self {
@@ -51,22 +85,6 @@ impl Claimant {
             Claimant::Site(it) => format!("tenants.{}.sites.{}", it.tenant, it.name),
         }
     }
-}
-
-/// All tenants, and everything of theirs that claims hosts.
-pub fn compile<'r>(
-    around: &Surroundings<'_, 'r>,
-    compiler: &mut Compiler<'_>,
-) -> (HashMap<Arc<str>, Arc<Tenant>>, Vec<Placed<'r>>) {
-    let mut placed = Vec::new();
-    let mut tenants = HashMap::new();
-    let mut signers = Signers::default();
-    for entry in around.root.tenants.iter().flat_map(|at| at.value.iter()) {
-        let tenant = tenant(entry, around, (&mut placed, &mut signers), compiler);
-        tenants.insert(entry.name.clone(), Arc::new(tenant));
-    }
-    signers.report(compiler);
-    (tenants, placed)
 }
 
 /// What its personas have from their tenant.
@@ -81,22 +99,23 @@ struct Inherited<'c, 'r> {
     around: injection::Around<'r>,
 }
 
-fn tenant<'r>(
-    entry: &'r Entry<raw::Tenant>,
-    around: &Surroundings<'_, 'r>,
-    (placed, signers): (&mut Vec<Placed<'r>>, &mut Signers),
+/// Compiles a tenant.
+pub fn part(
+    entry: &Entry<raw::Tenant>,
+    around: &Surroundings<'_>,
     compiler: &mut Compiler<'_>,
-) -> Tenant {
+) -> Part {
     let raw = &*entry.value;
+    let mut placed = Vec::new();
     warn_of_files(entry, compiler);
-    let is_asked_for = around.root.internal.as_ref().is_some_and(|at| at.value.listen.is_some());
+    let is_asked_for = around.facts.has_internal;
     let rules = Arc::new(limits::compile(entry, compiler));
     let mut inherited = Inherited {
         tenant: entry,
-        framing: Framing::new(around.root, entry),
+        framing: Framing::new(around.facts.https_port, entry),
         sessions: around.sessions,
         assertions: Assertions::new(entry, around.sessions, is_asked_for, compiler),
-        signing: Signing::new(entry, around.sessions, &rules, signers, compiler),
+        signing: Signing::new(entry, around.sessions, &rules, compiler),
         rules,
         revoked_before: revoked_before(
             raw.revoke_before.as_ref(),
@@ -110,13 +129,13 @@ fn tenant<'r>(
         let embedders = inherited.framing.embedders(&one.name, compiler);
         identity::check(entry, one, &embedders, compiler);
         let key = format!("tenants.{}.personas.{}", entry.name, one.name);
-        let hosts = hosts(one.value.hosts.as_ref(), &key, compiler);
+        let hosts = host_list(one.value.hosts.as_ref(), &key, compiler);
         let upstream = upstream(one.value.upstream.as_ref(), &key, around.upstreams, compiler);
         // A stand-in keeps the persona in the checks of hosts and paths.
         let upstream = upstream.unwrap_or_else(|| stand_in(&one.name));
         let persona =
             Arc::new(persona(one, &mut inherited, embedders, (hosts, upstream), around, compiler));
-        placed.push(Placed { what: Claimant::Persona(persona.clone()), hosts });
+        placed.push(Placed::new(Claimant::Persona(persona.clone()), hosts));
         personas.push(persona);
     }
     let framing = &inherited.framing;
@@ -124,7 +143,7 @@ fn tenant<'r>(
     for one in raw.sites.iter().flat_map(|at| at.value.iter()) {
         let key = format!("tenants.{}.sites.{}", entry.name, one.name);
         embeds(entry, one, &key, compiler);
-        let hosts = hosts(one.value.hosts.as_ref(), &key, compiler);
+        let hosts = host_list(one.value.hosts.as_ref(), &key, compiler);
         let upstream = upstream(one.value.upstream.as_ref(), &key, around.upstreams, compiler);
         let site = Arc::new(Site {
             tenant: entry.name.clone(),
@@ -133,18 +152,20 @@ fn tenant<'r>(
             upstream: upstream.unwrap_or_else(|| stand_in(&one.name)),
             framing: framing.site(one, compiler),
         });
-        placed.push(Placed { what: Claimant::Site(site.clone()), hosts });
+        placed.push(Placed::new(Claimant::Site(site.clone()), hosts));
         sites.push(site);
     }
+    hosts::check(&placed, &around.facts.shared_hosts, compiler);
     let origins = raw.embed_origins.iter().flat_map(|list| &list.value);
-    Tenant {
+    let tenant = Tenant {
         id: entry.name.clone(),
         name: raw.name.as_ref().map_or_else(|| entry.name.clone(), |at| (&*at.value.0).into()),
         personas,
         sites,
         embed_origins: origins.map(|at| at.value.0.clone()).collect(),
         assertion_keys: inherited.assertions.published(),
-    }
+    };
+    Part { tenant: Arc::new(tenant), placed, signers: inherited.signing.signers() }
 }
 
 fn persona(
@@ -152,7 +173,7 @@ fn persona(
     inherited: &mut Inherited<'_, '_>,
     embedders: Vec<AllowedOrigin>,
     (hosts, upstream): (&[At<Host>], Arc<Upstream>),
-    surroundings: &Surroundings<'_, '_>,
+    surroundings: &Surroundings<'_>,
     compiler: &mut Compiler<'_>,
 ) -> Persona {
     let tenant = inherited.tenant;
@@ -167,6 +188,7 @@ fn persona(
             name: name.map_or_else(|| device.name.clone(), |at| (&*at.value.0).into()),
         }
     });
+    check_references(one, tenant, compiler);
     let app = raw.app.as_ref().map_or(AppKind::Generic, |at| at.value);
     let metadata = identity::metadata(raw);
     let path: Box<str> = raw.path.as_ref().map_or_else(|| "/".into(), |at| at.value.0.clone());
@@ -212,6 +234,18 @@ fn persona(
     }
 }
 
+/// What a tenant's file may not even name, also where nothing is read from there yet.
+fn check_references(
+    one: &Entry<raw::Persona>,
+    tenant: &Entry<raw::Tenant>,
+    compiler: &mut Compiler<'_>,
+) {
+    let key = |rest: &str| format!("tenants.{}.personas.{}.{rest}", tenant.name, one.name);
+    if let Some(at) = one.value.jwt.as_ref().and_then(|at| at.value.secret.as_ref()) {
+        secrets::may_use(at, &key("jwt.secret"), compiler);
+    }
+}
+
 /// The moment, with a warning where it is still to come.
 fn revoked_before(
     at: Option<&At<UnixSeconds>>,
@@ -227,7 +261,7 @@ fn revoked_before(
     Some(at.value)
 }
 
-fn hosts<'r>(
+fn host_list<'r>(
     hosts: Option<&'r At<Vec<At<Host>>>>,
     key: &str,
     compiler: &mut Compiler<'_>,
@@ -248,11 +282,20 @@ fn upstream(
 ) -> Option<Arc<Upstream>> {
     let name = name?;
     let found = upstreams.get(&*name.value.0);
-    if found.is_none() {
-        let wrong = dangling("upstream", &name.value.0, upstreams.keys().map(|name| &**name));
-        compiler.problems.error(name.spot, format!("{key}.upstream"), wrong);
+    let verdict = compiler.trust.upstream(&name.value.0);
+    if found.is_some() && verdict.is_ok() {
+        return found.cloned();
     }
-    found.cloned()
+    // A tenant is not told which upstreams there are beyond its own.
+    let own = upstreams.keys().map(|name| &**name).filter(|it| compiler.trust.upstream(it).is_ok());
+    let own: Vec<_> = own.collect();
+    let is_slip = found.is_none() && nearest(&name.value.0, own.iter().copied()).is_some();
+    let wrong = match verdict {
+        Err(wrong) if !is_slip => wrong,
+        _ => dangling("upstream", &name.value.0, own.into_iter()),
+    };
+    compiler.problems.error(name.spot, format!("{key}.upstream"), wrong);
+    None
 }
 
 fn stand_in(name: &Arc<str>) -> Arc<Upstream> {

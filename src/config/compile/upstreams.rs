@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustls_pki_types::ServerName;
 
 use super::super::endpoints::ServerUrl;
-use super::super::error::Wrong;
+use super::super::error::{Problems, Wrong};
 use super::super::raw::{Root, Upstream as RawUpstream, UpstreamTls as RawTls};
 use super::super::reader::Entry;
 use super::super::snapshot::{
@@ -165,13 +165,13 @@ fn server(
 }
 
 /// Apps that keep what they know of a session in one process need its requests to go there.
-pub fn warn_of_spread(
+pub fn warn_of_spread<'t>(
     root: &Root,
-    tenants: &HashMap<Arc<str>, Arc<Tenant>>,
-    compiler: &mut Compiler<'_>,
+    tenants: impl Iterator<Item = &'t Tenant>,
+    problems: &mut Problems,
 ) {
     let mut stateful: HashMap<&str, &Persona> = HashMap::new();
-    for persona in tenants.values().flat_map(|tenant| &tenant.personas) {
+    for persona in tenants.flat_map(|tenant| &tenant.personas) {
         let spreads = matches!(
             persona.upstream.policy.balance,
             Balance::RoundRobin | Balance::LeastConnections
@@ -193,7 +193,7 @@ pub fn warn_of_spread(
             persona.tenant, persona.name
         );
         let wrong = Wrong::new(what, "write balance = \"sticky\"");
-        compiler.problems.warning(at.spot, format!("upstreams.{}.servers", entry.name), wrong);
+        problems.warning(at.spot, format!("upstreams.{}.servers", entry.name), wrong);
     }
 }
 

@@ -91,20 +91,12 @@ fn sessions_launched_before_a_moment_end_at_that_persona_now_and_later() {
 }
 
 #[test]
-fn a_drain_ends_what_is_open_at_a_tenant_or_a_persona() {
+fn the_first_reason_stays() {
     let (sessions, chat) = sessions();
-    let other = Arc::from("other");
-    let guards =
-        [("a", &chat), ("a", &other), ("b", &chat)].map(|(t, p)| sessions.open(t, p, id(1), NOW));
-    sessions.end_all("a", Some("other"), Ended::Drained);
-    assert_eq!(guards.each_ref().map(ended), [None, Some(Ended::Drained), None]);
-    sessions.end_all("a", None, Ended::Drained);
+    let guard = sessions.open("a", &chat, id(1), NOW);
+    guard.0.end(Ended::Drained);
     sessions.revoke("a", id(1), LATER, NOW).unwrap();
-    assert_eq!(
-        guards.each_ref().map(ended),
-        [Some(Ended::Drained), Some(Ended::Drained), None],
-        "the first reason stays"
-    );
+    assert_eq!(ended(&guard), Some(Ended::Drained));
     assert_eq!((Ended::Drained.code(), Ended::Revoked.code()), (1012, 1008));
 }
 
@@ -153,20 +145,6 @@ fn a_stream_that_registers_while_its_session_is_revoked_is_ended() {
         });
         sessions.tidy(LATER);
     }
-}
-
-#[tokio::test]
-async fn an_exchange_runs_while_its_session_does() {
-    let (sessions, chat) = sessions();
-    assert_eq!(while_open(None, std::future::ready(1)).await, Ok(1));
-    let guard = sessions.open("a", &chat, id(1), NOW);
-    assert_eq!(while_open(Some(&guard), std::future::ready(1)).await, Ok(1));
-    let endless = while_open(Some(&guard), std::future::pending::<()>());
-    let (result, ()) = tokio::join!(endless, async {
-        sessions.revoke("a", id(1), LATER, NOW).unwrap();
-    });
-    assert_eq!(result, Err(Ended::Revoked));
-    assert_eq!(while_open(Some(&guard), std::future::ready(1)).await, Err(Ended::Revoked));
 }
 
 #[test]

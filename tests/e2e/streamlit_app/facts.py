@@ -18,5 +18,6 @@ def show() -> None:
         "owner": st.session_state.setdefault("owner", headers.get("X-Vestibule-User-Id")),
         "messages": st.session_state.setdefault("messages", []),
         "version": st.__version__,
+        "port": st.get_option("server.port"),
     }
     st.text("facts: " + json.dumps(facts, sort_keys=True))

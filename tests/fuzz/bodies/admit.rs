@@ -191,6 +191,7 @@ fn snapshot(http_mode: HttpMode) -> Snapshot {
     };
     add("b.test", "/", Target::Site(Arc::new(site)));
     Snapshot {
+        held_back: Vec::new(),
         server: ServerSettings {
             https: vec![],
             http: vec![],
