@@ -344,7 +344,7 @@ mod tests {
             prop_assume!(changed[at] != byte);
             changed[at] = byte;
             let read = TraceParent::parse(&changed);
-            if at >= 3 && at < 52 {
+            if (3..52).contains(&at) {
                 prop_assert_ne!(read, TraceParent::parse(PARENT.as_bytes()));
             }
         }

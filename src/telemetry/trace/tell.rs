@@ -15,7 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 use super::context::SpanId;
-use super::spans::{Exchange, Refusal, Report, Roots, StreamKind, Streamed, Told};
+use super::spans::{Connect, Exchange, Refusal, Report, Roots, StreamKind, Streamed, Told};
 use crate::config::snapshot::ServerAddress;
 use crate::pipeline::Owner;
 use crate::telemetry::request_id::Generator;
@@ -58,65 +58,95 @@ impl Clock {
 }
 
 fn request(told: &Told, ids: &Generator, out: &mut Vec<Span>) {
-    let clock = Clock { time: told.time, at: told.begun };
-    let make = |(id, parent): (SpanId, Option<SpanId>), kind, name: String, from, to| Span {
-        span_id: id.bytes().to_vec(),
-        parent_span_id: parent.map_or_else(Vec::new, |id| id.bytes().to_vec()),
-        kind: i32::from(kind),
-        name,
-        start_time_unix_nano: clock.nanos(from),
-        end_time_unix_nano: clock.nanos(to),
-        ..rooted(&told.roots)
-    };
-    let new = |parent| (SpanId::new(ids.next()), Some(parent));
-    let server = told.roots.server;
-
-    let root = (server, told.parent);
-    let mut span = make(root, SpanKind::Server, name_of(told), told.begun, told.ended);
-    if told.parent.is_some() {
-        span.flags |= SpanFlags::ContextIsRemoteMask as u32;
+    let making = Making { told, ids, clock: Clock { time: told.time, at: told.begun } };
+    out.push(making.server());
+    out.extend(told.admitted.map(|admitted| making.admission(admitted)));
+    let Some(exchange) = &told.exchange else { return };
+    out.push(making.client(exchange));
+    out.extend(exchange.connects.iter().map(|connect| making.connect(connect)));
+    if let (Some(asked), Some(first_byte)) = (&exchange.asked, exchange.first_byte) {
+        out.push(making.child("first_byte", told.client, (asked.at, first_byte)));
     }
-    span.attributes = server_attributes(told);
-    span.status = told
-        .refusal
-        .and_then(|refusal| failed(refusal, told.status))
-        .or_else(|| told.status.filter(StatusCode::is_server_error).map(|_| error(String::new())));
-    out.push(span);
+}
 
-    if let Some(admitted) = told.admitted {
-        let name = "admission".to_owned();
-        let mut span = make(new(server), SpanKind::Internal, name, told.begun, admitted);
+/// Makes the spans of one request.
+struct Making<'a> {
+    told: &'a Told,
+    ids: &'a Generator,
+    clock: Clock,
+}
+
+impl Making<'_> {
+    fn span(&self, name: &str, kind: SpanKind, (from, to): (Instant, Instant)) -> Span {
+        Span {
+            kind: i32::from(kind),
+            name: name.to_owned(),
+            start_time_unix_nano: self.clock.nanos(from),
+            end_time_unix_nano: self.clock.nanos(to),
+            ..rooted(&self.told.roots)
+        }
+    }
+
+    /// Of our own, with an id that nobody else knows.
+    fn child(&self, name: &str, parent: SpanId, when: (Instant, Instant)) -> Span {
+        let mut span = self.span(name, SpanKind::Internal, when);
+        span.span_id = SpanId::new(self.ids.next()).bytes().to_vec();
+        span.parent_span_id = parent.bytes().to_vec();
+        span
+    }
+
+    fn server(&self) -> Span {
+        let told = self.told;
+        let mut span = self.span(&name_of(told), SpanKind::Server, (told.begun, told.ended));
+        span.span_id = told.roots.server.bytes().to_vec();
+        if let Some(parent) = told.parent {
+            span.parent_span_id = parent.bytes().to_vec();
+            span.flags |= SpanFlags::ContextIsRemoteMask as u32;
+        }
+        span.attributes = server_attributes(told);
+        let refused = told.refusal.and_then(|refusal| failed(refusal, told.status));
+        let is_ours = told.status.is_some_and(|status| status.is_server_error());
+        span.status = refused.or_else(|| is_ours.then(|| error(String::new())));
+        span
+    }
+
+    fn admission(&self, admitted: Instant) -> Span {
+        let told = self.told;
+        let mut span = self.child("admission", told.roots.server, (told.begun, admitted));
         if let (Some(Refusal::Rejected(code, _)), None) = (told.refusal, &told.exchange) {
             span.attributes.push(text("vestibule.code", code));
         }
-        out.push(span);
+        span
     }
-    let Some(exchange) = &told.exchange else { return };
-    let ids_of_client = (told.client, Some(server));
-    let name = method(&told.method).1.to_owned();
-    let mut span = make(ids_of_client, SpanKind::Client, name, exchange.begun, told.ended);
-    span.attributes = client_attributes(told, exchange);
-    let is_error = |status: &StatusCode| status.is_client_error() || status.is_server_error();
-    span.status = told
-        .refusal
-        .and_then(|refusal| failed(refusal, None))
-        .or_else(|| exchange.status.filter(is_error).map(|_| error(String::new())));
-    out.push(span);
-    for connect in &exchange.connects {
-        let ids = new(told.client);
-        let name = "connect".to_owned();
-        let mut span = make(ids, SpanKind::Internal, name, connect.begun, connect.ended);
+
+    fn client(&self, exchange: &Exchange) -> Span {
+        let told = self.told;
+        let name = method(&told.method).1;
+        let mut span = self.span(name, SpanKind::Client, (exchange.begun, told.ended));
+        span.span_id = told.client.bytes().to_vec();
+        span.parent_span_id = told.roots.server.bytes().to_vec();
+        span.attributes = client_attributes(told, exchange);
+        let refused = told.refusal.and_then(|refusal| failed(refusal, None));
+        let is_theirs = exchange.status.is_some_and(is_error);
+        span.status = refused.or_else(|| is_theirs.then(|| error(String::new())));
+        span
+    }
+
+    fn connect(&self, connect: &Connect) -> Span {
+        let when = (connect.begun, connect.ended);
+        let mut span = self.child("connect", self.told.client, when);
         address(&connect.server, &mut span.attributes);
         if let Some(failed) = connect.failed {
             span.attributes.push(text("error.type", failed));
             span.status = Some(error(String::new()));
         }
-        out.push(span);
+        span
     }
-    if let (Some(asked), Some(first_byte)) = (&exchange.asked, exchange.first_byte) {
-        let name = "first_byte".to_owned();
-        out.push(make(new(told.client), SpanKind::Internal, name, asked.at, first_byte));
-    }
+}
+
+/// To whoever asked.
+fn is_error(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
 }
 
 fn stream(streamed: &Streamed, ids: &Generator) -> Span {
@@ -232,8 +262,8 @@ fn client_attributes(told: &Told, exchange: &Exchange) -> Vec<KeyValue> {
     if let Some(status) = exchange.status {
         out.push(number("http.response.status_code", u64::from(status.as_u16())));
     }
-    let is_error = |status: &StatusCode| status.is_client_error() || status.is_server_error();
-    trouble(told.refusal, exchange.status.filter(is_error), &mut out);
+    let status = exchange.status.filter(|status| is_error(*status));
+    trouble(told.refusal, status, &mut out);
     out
 }
 
