@@ -14,14 +14,15 @@
 //!    connection, and [`upstream::exchange`] moves request and response both ways at once. A WebSocket leaves it for a tunnel
 //!    ([`edge::tunnel`]), a small future of its own, which ends with its session.
 //! 4. [`edge::headers`] dresses what comes back: framing policies ([`policy::csp`]), cookies, and
-//!    the bridge's script element ([`embed`]); [`telemetry`] writes one line about it.
+//!    the bridge's script element ([`embed`]), and compresses it ([`compress`]); [`telemetry`] writes one line about it.
 //!
 //! Around them: [`config`] turns a TOML file into an immutable [`config::snapshot::Snapshot`],
 //! [`reload`] swaps a new one in, [`state`] keeps what outlives snapshots (limits, ended sessions,
 //! what is open, cookies kept for browsers that keep none, what launches left for the apps),
-//! [`internal`] tells the apps that, and the keys of assertions, [`admin`] is for operators, [`app`] starts and stops the whole, [`cli`] is what people type, [`explain`]
-//! shows a decision without a request, [`diff`] what a reload would change, [`demo`] shows it all on
-//! loopback.
+//! [`internal`] tells the apps that, and the keys of assertions, [`admin`] is for operators, [`app`]
+//! starts and stops the whole, [`upgrade`] puts a new process in its place, [`systemd`] is told about
+//! all that, [`cli`] is what people type, [`explain`] shows a decision without a request, [`diff`]
+//! what a reload would change, [`demo`] shows it all on loopback.
 //!
 //! # What is open
 //!
@@ -62,12 +63,14 @@ pub mod admin;
 pub mod app;
 pub mod apps;
 pub mod cli;
+pub mod compress;
 pub mod config;
 pub mod demo;
 pub mod diff;
 pub mod edge;
 pub mod embed;
 pub mod explain;
+pub mod files;
 pub mod gate;
 pub mod http1;
 pub mod internal;
@@ -78,6 +81,8 @@ pub mod rejection;
 pub mod reload;
 pub mod route;
 pub mod state;
+pub mod systemd;
 pub mod telemetry;
 pub mod tls;
+pub mod upgrade;
 pub mod upstream;

@@ -23,7 +23,7 @@ mod visit;
 
 use std::sync::Arc;
 
-use crate::config::snapshot::{AppKind, HttpMode, Snapshot};
+use crate::config::snapshot::{AppKind, HttpMode, Persona, Snapshot};
 use crate::gate::target::{self, Address};
 use crate::http1::head::RequestHead;
 use crate::policy::limits::{self, AddressPassed, Charge, Client, Moment, Rules};
@@ -36,8 +36,8 @@ use visit::Visit;
 
 pub use facts::{Ambient, ConnectionFacts, Journal, Scheme};
 pub use outcome::{
-    Action, Admission, Answer, AnswerField, Configured, Dress, Forward, Framing, Handshake, Owner,
-    Passport, StreamOf, Under,
+    Action, Admission, Answer, AnswerField, Configured, Dress, FileAction, Forward, Framing,
+    Handshake, Owner, Passport, StreamOf, Under,
 };
 
 /// Decides about one request.
@@ -78,16 +78,39 @@ pub fn wanted_body(
     let place = asking.place()?;
     // A site's requests are its own affair, whatever their paths.
     let persona = place.found.target.persona()?;
+    // Whoever may not come is not listened to either.
+    persona.front.addresses.check(connection.client_of(&head.fields)).ok()?;
     if ours::is_config(place.below(&address)) {
         return Some(ours::MAX_CONFIG);
     }
-    let app = match place.found.target {
-        // The page around it is a page, whatever the app.
-        Target::Shell(..) => AppKind::Generic,
-        _ => persona.app,
-    };
-    let launches = launch::is_form_launch(app, head, place.below(&address));
+    let launches = launch::is_form_launch(place.app(persona), head, place.below(&address));
     launches.then_some(snapshot.server.limits.form_bytes)
+}
+
+/// Whether admitting it may change what a successor process must know exactly: which signatures were
+/// used, which sessions have ended, what launches have left for the apps. True for some that turn
+/// out not to.
+pub fn changes_state(
+    snapshot: &Snapshot,
+    connection: &ConnectionFacts,
+    head: &RequestHead,
+) -> bool {
+    let Ok(address) = target::address(head) else { return false };
+    let asking = Asking { snapshot, connection, head, address: &address };
+    if asking.is_plain() {
+        return false;
+    }
+    let Some(place) = asking.place() else { return false };
+    let Some(persona) = place.found.target.persona() else { return false };
+    let below = place.below(&address);
+    let begins =
+        ours::is_config(below) || launch::is_launch(place.app(persona), head, (below, &address));
+    let leaves = !persona.variables.is_empty() || persona.injection.is_some();
+    let shows = place.prefixed.is_some() || {
+        let cookies = head.fields.all(crate::http1::fields::Known::Cookie);
+        persona.keys.cookie.values(cookies).next().is_some()
+    };
+    begins && (persona.signing.is_some() || leaves || shows)
 }
 
 /// What a form costs its address while it is being read.
@@ -145,6 +168,14 @@ struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
+    /// The page around a chat is a page, whatever the app.
+    fn app(&self, persona: &Persona) -> AppKind {
+        match self.found.target {
+            Target::Shell(..) => AppKind::Generic,
+            _ => persona.app,
+        }
+    }
+
     /// The path without a session's prefix.
     fn path<'p>(&self, address: &'p Address<'_>) -> &'p str
     where
@@ -195,6 +226,9 @@ fn decide(
     let Asking { snapshot, connection, head, address } = *asking;
     checks::expectation(head)?;
     if asking.is_plain() {
+        if let Some(file) = checks::challenge(snapshot, head, address) {
+            return Ok(file);
+        }
         return checks::redirect_to_https(snapshot, address);
     }
     let place = asking
@@ -216,6 +250,15 @@ fn decide(
         // Not a persona's, or no token: whoever is routed here must not see what may be one.
         return Err(Rejection::new(Code::NotFound, "what follows /.v/ is no token of a persona"));
     }
+    let _admitted = owner.front().addresses.check(connection.client_of(&head.fields))?;
+    let below = place.below(address);
+    if checks::may_redirect(&head.method) && !below.starts_with("/.vestibule/") {
+        let base = address.path.strip_suffix(below).unwrap_or(&address.path);
+        let base = base.trim_end_matches('/');
+        if let Some((status, to)) = owner.front().redirects.find(below, address.query, base) {
+            return Ok(Action::Moved(status, to));
+        }
+    }
     let websocket = checks::handshake(head)?;
     let path = place.path(address);
     let is_prefix = path.is_empty() || path.len() == place.found.prefix_len && path != "/";
@@ -227,6 +270,11 @@ fn decide(
     let path = if path.is_empty() { "/" } else { path };
     let Some(persona) = owner.persona() else {
         let dress = Dress { owner: Some(owner.clone()), ..Dress::default() };
+        if let (Owner::Site(site), None) = (&*owner, websocket)
+            && let Some(wanted) = site.folders.find(path)
+        {
+            return checks::file(wanted?, head, address, dress);
+        }
         let target = with_query(path, address.query);
         return Ok(Action::Forward(Box::new(Forward {
             target,

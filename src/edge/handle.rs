@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::collect;
 use super::ending::PATIENCE;
+use super::files;
 use super::open::Open;
 use super::prepare::{Prepare, Prepared, Wanted, prepare, request_id, wanted_body};
 use super::respond::{self, Answer};
@@ -15,8 +16,9 @@ use super::worker::Worker;
 use crate::http1::fields::Fields;
 use crate::http1::framing::Framing;
 use crate::net::deadline::Deadline;
-use crate::pipeline::{ConnectionFacts, Dress, Permit};
+use crate::pipeline::{self, ConnectionFacts, Dress, Permit};
 use crate::rejection::{Code, Rejection};
+use crate::state::custody::Whose;
 use crate::state::streams::Ended;
 use crate::telemetry::access_log::{Record, StreamLog};
 use crate::telemetry::request_id::RequestId;
@@ -90,13 +92,35 @@ pub async fn handle<C: Downstream>(
             Err(None) => return Finish::Abort,
         },
     };
-    let names = (&request_id, &trace);
-    let spans = tally.spans.as_deref_mut();
-    let (prepared, mut record) = prepare(worker, connection, client, names, (wanted, body), spans);
+    let custody = match worker.custody.is_ours() {
+        true => Ok(true),
+        false => Box::pin(custody(worker, connection, client)).await,
+    };
+    let (prepared, mut record) = match custody {
+        // Nothing is awaited from the look at whose it is to the end of the decision.
+        Ok(is_ours) => {
+            let names = (&request_id, &trace);
+            let spans = tally.spans.as_deref_mut();
+            prepare(worker, connection, client, names, (wanted, body), is_ours, spans)
+        }
+        Err(answer) => (Prepared::Answer(answer), None),
+    };
     let mut finish = match prepared {
         Prepared::Answer(answer) => {
             tally.status = Some(answer.status);
             answered(client, deadline, worker.limits().body_timeout, &answer).await
+        }
+        Prepared::File(action) => {
+            let finish = files::serve(worker, client, deadline, *action, &mut tally).await;
+            match finish {
+                Ok(finish) => finish,
+                Err((rejection, dress)) => {
+                    rejected(record.as_deref_mut(), &mut tally, &rejection);
+                    let answer = refused(client, &rejection, dress, &request_id);
+                    tally.status = Some(answer.status);
+                    answered(client, deadline, worker.limits().body_timeout, &answer).await
+                }
+            }
         }
         Prepared::Forward(mut prepare) => {
             client.dress(std::mem::take(&mut prepare.dress));
@@ -104,15 +128,27 @@ pub async fn handle<C: Downstream>(
                 .await
         }
     };
+    tell(worker, &mut finish, tally, (record, started));
+    finish
+}
+
+/// Tells of the request: in the log, and where it is traced in spans. Of a WebSocket the rest is told
+/// when it ends.
+fn tell(
+    worker: &Worker,
+    finish: &mut Finish,
+    mut tally: Tally,
+    (mut record, started): (Option<Box<Record>>, Instant),
+) {
     let aborted = matches!(finish, Finish::Abort);
     if let Some(record) = &mut record {
         record.finish(started, &tally, aborted);
     }
     let spans = tally.spans.take();
-    if let Finish::Switched(switched) = &mut finish {
+    if let Finish::Switched(switched) = finish {
         let stream = spans.and_then(|spans| spans.switched(tally.status));
         switched.log = StreamLog::new(record, stream, started, &worker.log);
-        return finish;
+        return;
     }
     if let Some(record) = record {
         worker.log.write(record);
@@ -120,7 +156,49 @@ pub async fn handle<C: Downstream>(
     if let Some(spans) = spans {
         spans.end(tally.status, (tally.request_bytes, tally.response_bytes), aborted);
     }
-    finish
+}
+
+fn rejected(record: Option<&mut Record>, tally: &mut Tally, rejection: &Rejection) {
+    if let Some(record) = record {
+        record.rejected(rejection);
+    }
+    if let Some(spans) = &mut tally.spans {
+        spans.rejected(rejection);
+    }
+}
+
+fn cut(record: Option<&mut Record>, tally: &mut Tally, reason: &'static str) {
+    if let Some(record) = record {
+        record.cut(reason);
+    }
+    if let Some(spans) = &mut tally.spans {
+        spans.cut(reason);
+    }
+}
+
+/// Whether what is remembered may be changed by this request's decision, while a successor is being
+/// given it or has been. Whoever would change it waits for what comes of that; the answer is where
+/// to ask instead.
+async fn custody<C: Downstream>(
+    worker: &Worker,
+    connection: &ConnectionFacts,
+    client: &C,
+) -> Result<bool, Answer> {
+    let head = client.request();
+    loop {
+        if worker.custody.is_ours() {
+            return Ok(true);
+        }
+        if client.refusal().is_some()
+            || !pipeline::changes_state(&worker.snapshot.load(), connection, head)
+        {
+            return Ok(false);
+        }
+        match worker.custody.settled().await {
+            Whose::Ours => {}
+            Whose::Successors => return Err(respond::elsewhere(head)),
+        }
+    }
 }
 
 /// Reads a body that is decided about as a whole, at the cost of a launch until it is here.
@@ -162,16 +240,9 @@ async fn pass<C: Downstream>(
             Finish::Switched(Switched { upstream, lease, log: None, open })
         }
         Outcome::Reject(rejection) => {
-            if let Some(record) = record {
-                record.rejected(&rejection);
-            }
-            if let Some(spans) = &mut tally.spans {
-                spans.rejected(&rejection);
-            }
-            let Dress { owner, fields, .. } = client.undress();
-            let (id, head) = (request_id.as_str(), client.request());
-            let mut answer = respond::refusal(&rejection, id, head, owner.as_ref());
-            answer.fields.extend(fields);
+            rejected(record, tally, &rejection);
+            let dress = client.undress();
+            let answer = refused(client, &rejection, dress, request_id);
             tally.status = Some(answer.status);
             match answered(client, deadline, limits.body_timeout, &answer).await {
                 // The request's body was not read to its end, whatever the client believes.
@@ -182,12 +253,7 @@ async fn pass<C: Downstream>(
             }
         }
         Outcome::Ended(reason) => {
-            if let Some(record) = record {
-                record.cut(reason);
-            }
-            if let Some(spans) = &mut tally.spans {
-                spans.cut(reason);
-            }
+            cut(record, tally, reason);
             match flushed(client, deadline, PATIENCE).await {
                 Finish::Answered { .. } => {
                     Finish::Answered { whole_request: plan.framing == Framing::Empty }
@@ -196,12 +262,7 @@ async fn pass<C: Downstream>(
             }
         }
         Outcome::Cut(reason) => {
-            if let Some(record) = record {
-                record.cut(reason);
-            }
-            if let Some(spans) = &mut tally.spans {
-                spans.cut(reason);
-            }
+            cut(record, tally, reason);
             Finish::Abort
         }
     }
@@ -222,6 +283,19 @@ fn end_early<C: Downstream>(client: &mut C, plan: &Plan, tally: &Tally, why: End
         Ended::Removed => Code::NotFound,
     };
     Outcome::Reject(Rejection::new(code, why.reason()))
+}
+
+fn refused<C: Downstream>(
+    client: &C,
+    rejection: &Rejection,
+    dress: Dress,
+    request_id: &RequestId,
+) -> Answer {
+    let Dress { owner, fields, direction, is_https, .. } = dress;
+    let (id, head) = (request_id.as_str(), client.request());
+    let mut answer = respond::refusal(rejection, id, head, (owner.as_ref(), direction));
+    respond::complete(&mut answer, fields, (owner.as_ref(), is_https));
+    answer
 }
 
 /// Sends an answer of ours. How much of the request body is still on its way is for the caller to

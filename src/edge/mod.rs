@@ -7,8 +7,10 @@
 //! session may end them.
 
 pub mod accept;
+mod coding;
 mod collect;
 pub mod ending;
+mod files;
 pub mod frames;
 pub mod h1;
 pub mod h2;
@@ -16,6 +18,7 @@ pub mod handle;
 pub mod headers;
 mod open;
 mod prepare;
+pub mod pulse;
 pub mod respond;
 pub mod tunnel;
 pub mod worker;

@@ -14,15 +14,17 @@ use super::respond::{self, Answer};
 use super::worker::Worker;
 use crate::apps::engineio::{Engine, engine};
 use crate::apps::streamlit;
+use crate::compress::Order;
 use crate::config::snapshot::{AppKind, Limits, Snapshot};
 use crate::gate::target::{self, Address};
 use crate::http1::fields::Known;
 use crate::http1::framing::Framing;
 use crate::http1::head::{RequestHead, Version};
 use crate::pipeline::{
-    self, Action, Admission, Ambient, ConnectionFacts, Dress, Forward, Handshake, Owner, Passport,
-    Permit, Under, admit,
+    self, Action, Admission, Ambient, ConnectionFacts, Dress, FileAction, Forward, Handshake,
+    Owner, Passport, Permit, Scheme, Under, admit,
 };
+use crate::policy::front::compression::Verdict;
 use crate::policy::identity::Place;
 use crate::policy::limits::Moment;
 use crate::policy::session::{UnixSeconds, prefix};
@@ -44,6 +46,7 @@ const MAX_PATH: usize = 2048;
 pub enum Prepared {
     Answer(Answer),
     Forward(Box<Prepare>),
+    File(Box<FileAction>),
 }
 
 pub struct Prepare {
@@ -92,13 +95,14 @@ pub fn request_id(worker: &Worker, connection: &ConnectionFacts, head: &RequestH
 }
 
 /// Decides, and makes ready what was decided. `wanted` is what [`wanted_body`] asked for, `body`
-/// what came of it.
+/// what came of it. `is_ours`: what is remembered may be changed.
 pub fn prepare(
     worker: &Worker,
     connection: &ConnectionFacts,
     client: &impl Downstream,
     (request_id, trace): (&RequestId, &Context),
     (wanted, body): (Option<Wanted>, Result<Option<Vec<u8>>, Rejection>),
+    is_ours: bool,
     mut spans: Option<&mut Spans>,
 ) -> (Prepared, Option<Box<Record>>) {
     // While a body was read, a reload may have changed what it would be for.
@@ -120,6 +124,7 @@ pub fn prepare(
         jars: &worker.jars,
         replays: &worker.replays,
         parked: &worker.parked,
+        is_ours,
         body: body.as_ref().ok().and_then(Option::as_deref),
         journal: None,
     };
@@ -148,7 +153,15 @@ pub fn prepare(
             }
             _ => Err(Rejection::new(Code::Internal, "forward without an owner")),
         },
+        Ok(Action::File(mut file)) => {
+            let wire = Wire { worker, snapshot, connection, head, request_id, trace };
+            file.dress.fields = fields;
+            file.dress.is_https = connection.scheme_of(&head.fields) == Scheme::Https;
+            file.dress.order = wire.order_file(&file, ambient.now);
+            return (Prepared::File(file), record);
+        }
         Ok(Action::Redirect(location)) => Ok(respond::redirect(location)),
+        Ok(Action::Moved(status, location)) => Ok(respond::to(status, location)),
         Ok(Action::SeeOther(location)) => Ok(respond::see_other(location)),
         Ok(Action::Answer(answer)) => Ok(respond::ours(&answer, head)),
         Err(rejection) => Err(rejection),
@@ -160,9 +173,10 @@ pub fn prepare(
         if let Some(spans) = spans {
             spans.rejected(&rejection);
         }
-        respond::refusal(&rejection, request_id.as_str(), head, owner.as_ref())
+        respond::refusal(&rejection, request_id.as_str(), head, (owner.as_ref(), None))
     });
-    answer.fields.extend(fields);
+    let is_https = connection.scheme_of(&head.fields) == Scheme::Https;
+    respond::complete(&mut answer, fields, (owner.as_ref(), is_https));
     (Prepared::Answer(answer), record)
 }
 
@@ -234,7 +248,11 @@ impl Wire<'_> {
                 && head.fields.get(Known::Expect).is_none(),
             is_events: AtomicBool::new(false),
         };
-        Prepare { plan, limits: self.snapshot.server.limits, dress: forward.dress, open }
+        let mut dress = forward.dress;
+        dress.is_https = self.connection.scheme_of(&head.fields) == Scheme::Https;
+        dress.order = (owner.front().compression.is_some() && forward.websocket.is_none())
+            .then(|| self.order(forward.target, ambient.now));
+        Prepare { plan, limits: self.snapshot.server.limits, dress, open }
     }
 
     /// Its place among all that is open. A reload since the decision has not seen it: it is judged
@@ -252,6 +270,18 @@ impl Wire<'_> {
             place.judge(|holder| fate(holder, &live));
         }
         place
+    }
+
+    fn order_file(&self, file: &FileAction, now: UnixSeconds) -> Option<Order> {
+        file.dress.owner.as_ref()?.front().compression.as_ref()?;
+        let target = format!("{}/{}", file.wanted.folder.display(), file.wanted.file);
+        Some(Order { is_file: true, ..self.order(target, now) })
+    }
+
+    fn order(&self, target: String, now: UnixSeconds) -> Order {
+        let takes_any = self.head.fields.get(Known::AcceptEncoding).is_some();
+        let compressor = takes_any.then(|| Arc::clone(&self.worker.compressor));
+        Order { compressor, target, now, is_file: false, verdict: Verdict::Pass }
     }
 }
 

@@ -11,16 +11,18 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::accept;
+use super::pulse::{BEAT, Pulse};
+use crate::compress::Compressor;
 use crate::config::snapshot::{Limits, Serves, Snapshot};
-use crate::net::listener;
+use crate::net::intake::{Begin, Door, Intake};
 use crate::pipeline::Scheme;
 use crate::policy::assertion::store::AssertionStore;
 use crate::policy::limits::Moment;
 use crate::policy::session::UnixSeconds;
+use crate::state::custody::Custody;
 use crate::state::jar::Jars;
 use crate::state::limits::Limiter;
 use crate::state::parked::Parked;
@@ -36,6 +38,8 @@ use crate::upstream::registry::Registry;
 
 /// After a failed accept (no descriptors, mostly) trying at once would only burn the core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Looks at the disk at once, for one worker.
+const LOOKS: usize = 16;
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// What all workers share.
@@ -51,9 +55,15 @@ pub struct Shared {
     pub jars: Arc<Jars>,
     pub parked: Parked,
     pub replays: Replays,
+    pub compressor: Arc<Compressor>,
     pub upstreams: Arc<Registry>,
-    /// Where the monotonic clock of limits begins.
+    pub custody: Custody,
+    pub intake: Intake,
+    pub pulse: Pulse,
+    /// Where this process's part of the monotonic clock of limits begins.
     epoch: Instant,
+    /// In nanoseconds, how old that clock was already: what was handed over goes on with it.
+    inherited: AtomicU64,
     /// The minute since then in which memory was last given back.
     tidied: AtomicU64,
     connections: AtomicUsize,
@@ -70,6 +80,7 @@ impl Shared {
         snapshot: Arc<ArcSwap<Snapshot>>,
         tls: Arc<rustls::ServerConfig>,
         (log, spans): (LogHandle, Option<Sink>),
+        begin: Begin,
     ) -> Self {
         let shared = Self {
             snapshot,
@@ -82,8 +93,13 @@ impl Shared {
             jars: Arc::default(),
             parked: Parked::default(),
             replays: Replays::default(),
+            compressor: Arc::default(),
+            custody: Custody::default(),
+            intake: Intake::new(begin),
+            pulse: Pulse::default(),
             upstreams: Arc::default(),
             epoch: Instant::now(),
+            inherited: AtomicU64::new(0),
             tidied: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
             most_connections: affordable_connections(),
@@ -117,6 +133,7 @@ impl Shared {
         self.jars.follow(names());
         self.parked.follow(names());
         self.replays.follow(names());
+        self.compressor.kept.follow(names());
         self.upstreams.follow(snapshot.upstreams.values(), Instant::now());
         for persona in snapshot.tenants.values().flat_map(|tenant| &tenant.personas) {
             if let Some(moment) = persona.revoked_before {
@@ -127,7 +144,15 @@ impl Shared {
 
     /// Now, for limits.
     pub fn moment(&self) -> Moment {
-        Moment::since_epoch(self.epoch.elapsed())
+        let inherited = Duration::from_nanos(self.inherited.load(Ordering::Relaxed));
+        Moment::since_epoch(self.epoch.elapsed() + inherited)
+    }
+
+    /// Goes on with the clock that stands at `now` in the process before. For the start, before
+    /// anything is limited.
+    pub fn inherit_clock(&self, now: Moment) {
+        let own = Moment::since_epoch(self.epoch.elapsed());
+        self.inherited.store(now.nanos().saturating_sub(own.nanos()), Ordering::Relaxed);
     }
 
     /// Gives memory back that limits, sessions and cookies no longer need, once in a while.
@@ -143,6 +168,7 @@ impl Shared {
         self.jars.tidy(now);
         self.parked.tidy(now);
         self.replays.tidy(now);
+        self.compressor.kept.tidy(now);
     }
 
     /// Client connections and tunnels that are open.
@@ -158,6 +184,7 @@ impl Shared {
     /// Closes the listeners; connections end after the answer they are in.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
+        self.intake.close();
         self.stop_accepting.notify_waiters();
         self.room.notify_waiters();
     }
@@ -179,6 +206,8 @@ pub struct Worker {
     pub fleet: Fleet,
     /// What this worker has open.
     pub shard: Arc<Shard>,
+    /// Looks at the disk that may be under way: the disk's slowness must not take every thread.
+    pub disk: Semaphore,
     names: Generator,
     /// Of this thread alone: the lock is never waited for.
     assertions: Mutex<AssertionStore>,
@@ -200,6 +229,7 @@ impl Worker {
             shard: shared.streams.shard(),
             fleet: Fleet::new(Arc::clone(&shared.upstreams), turn),
             shared,
+            disk: Semaphore::new(LOOKS),
             names: Generator::seeded(seed),
             assertions: Mutex::default(),
         }
@@ -223,12 +253,17 @@ impl Worker {
         self.names.next()
     }
 
-    /// Runs a tunnel in a task of its own, counted like a connection.
-    pub fn spawn_tunnel(&self, tunnel: Pin<Box<dyn Future<Output = ()> + Send>>) {
+    /// Runs a tunnel in a task of its own, counted like a connection. `kept` is dropped after it;
+    /// it is no part of the tunnel, because a future that awaits another is twice as large.
+    pub fn spawn_tunnel(
+        &self,
+        tunnel: Pin<Box<dyn Future<Output = ()> + Send>>,
+        kept: impl Send + 'static,
+    ) {
         let open = Open::new(Arc::clone(&self.shared));
         tokio::spawn(async move {
             tunnel.await;
-            drop(open);
+            drop((open, kept));
         });
     }
 
@@ -248,20 +283,18 @@ impl Worker {
             let mut stop = std::pin::pin!(stop);
             stop.as_mut().enable();
             for (listener, scheme) in listeners {
-                match listener::into_tokio(listener) {
-                    Ok(listener) => {
-                        tokio::spawn(accept_all(Arc::clone(&worker), listener, scheme));
-                    }
-                    Err(error) => return ready(Err(error)),
-                }
+                let door = worker.intake.door(listener);
+                tokio::spawn(accept_all(Arc::clone(&worker), door, scheme));
             }
             tokio::spawn(end_due(Arc::clone(&worker)));
             ready(Ok(()));
             let mut sweep = tokio::time::interval(SWEEP);
+            let (beat, mut pulse) = (worker.pulse.join(), tokio::time::interval(BEAT));
             loop {
                 tokio::select! {
                     () = &mut stop => return,
                     _ = sweep.tick() => worker.sweep(),
+                    _ = pulse.tick() => beat.beat(),
                 }
             }
         });
@@ -281,14 +314,22 @@ fn affordable_connections() -> usize {
     usize::try_from(limit.saturating_sub(RESERVED) / 2).unwrap_or(usize::MAX).max(1)
 }
 
-async fn accept_all(worker: Arc<Worker>, listener: TcpListener, scheme: Scheme) {
+async fn accept_all(worker: Arc<Worker>, mut door: Door, scheme: Scheme) {
     let stop = worker.stop_accepting.notified();
     let mut stop = std::pin::pin!(stop);
     stop.as_mut().enable();
     loop {
         // At the limit new connections wait in the kernel's queue, as they would for a busy peer.
         while worker.connections() >= worker.allowed_connections() && !worker.is_draining() {
-            let _ = tokio::time::timeout(ACCEPT_PAUSE, worker.room.notified()).await;
+            let pause = async {
+                let _ = tokio::time::timeout(ACCEPT_PAUSE, worker.room.notified()).await;
+                // A successor has room, and waits for us to stop.
+                let _ = door.obey().await;
+            };
+            tokio::select! {
+                () = &mut stop => break,
+                () = pause => {}
+            }
         }
         if worker.is_draining() {
             break;
@@ -296,16 +337,17 @@ async fn accept_all(worker: Arc<Worker>, listener: TcpListener, scheme: Scheme) 
         let accepted = tokio::select! {
             biased;
             () = &mut stop => break,
-            accepted = listener.accept() => accepted,
+            accepted = door.accept() => accepted,
         };
         match accepted {
             Ok((stream, peer)) => serve(&worker, stream, peer, scheme),
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
-    // The kernel has accepted those who wait: closing the listener would reset them.
+    // The kernel has accepted those who wait: closing the listener would reset them. Where a successor
+    // has the listener too, the door is held, and they are the successor's.
     while worker.connections() < worker.allowed_connections()
-        && let Some(Ok((stream, peer))) = listener.accept().now_or_never()
+        && let Some(Ok((stream, peer))) = door.accept().now_or_never()
     {
         serve(&worker, stream, peer, scheme);
     }
