@@ -152,6 +152,7 @@ impl World {
             forward: &forward,
             connection: &self.connection,
             request_id: "0123456789abcdef0123456789abcdef",
+            trace: None,
             websocket_key: None,
             cookies: None,
             xsrf: None,

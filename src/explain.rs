@@ -400,6 +400,7 @@ impl<'a> World<'a> {
             forward,
             connection: &self.connection,
             request_id: "made for each request",
+            trace: None,
             websocket_key: None,
             cookies: cookies.as_deref(),
             xsrf: xsrf.as_deref(),

@@ -161,10 +161,10 @@ section! {
 section! {
     /// Logs, traces and metrics.
     Telemetry {
-        /// Where traces and metrics go, as OTLP over gRPC.
-        otlp_endpoint: HttpUrl, "none", NotYet;
+        /// Where traces and metrics go, as OTLP: gRPC where the port is 4317, else HTTP.
+        otlp_endpoint: HttpUrl, "OTEL_EXPORTER_OTLP_ENDPOINT, else none", Enforced;
         /// The part of requests that is traced.
-        sample_ratio: Fraction, "0.01", NotYet;
+        sample_ratio: Fraction, "OTEL_TRACES_SAMPLER, else 0.01", Enforced;
         /// JSON lines: "stdout", "off" or a file.
         access_log: LogTarget, "stdout", Enforced;
     }

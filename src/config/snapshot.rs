@@ -32,6 +32,7 @@ use crate::policy::session::keys::PersonaKeys;
 use crate::policy::signature::SigningPolicy;
 use crate::policy::variables::VariablesPolicy;
 use crate::route::RouteTable;
+use crate::telemetry::otlp::settings::OtlpSettings;
 use crate::tls::store::CertStore;
 use crate::upstream::policy::Policy;
 
@@ -185,9 +186,11 @@ pub struct InternalSettings {
     pub listen: Option<SocketAddr>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct TelemetrySettings {
     pub access_log: AccessLog,
+    /// Where traces and metrics go; fixed for the life of the process, but for the sampler.
+    pub otlp: OtlpSettings,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -80,6 +80,9 @@ pub async fn handle<C: Downstream>(
     let started = Instant::now();
     let request_id = request_id(worker, connection, client.request());
     client.begin(request_id);
+    let random = || worker.random();
+    let (trace, spans) = worker.tracer.begin(connection, client.request(), request_id, random);
+    let mut tally = Tally { spans, ..Tally::default() };
     let mut wanted = wanted_body(worker, connection, client);
     let verified = match password::is_shown(client.request()) {
         true => Box::pin(password::verify(worker, connection, client.request())).await,
@@ -100,10 +103,13 @@ pub async fn handle<C: Downstream>(
     };
     let (prepared, mut record) = match custody {
         // Nothing is awaited from the look at whose it is to the end of the decision.
-        Ok(is_ours) => prepare(worker, connection, client, &request_id, (wanted, body), is_ours),
+        Ok(is_ours) => {
+            let names = (&request_id, &trace);
+            let spans = tally.spans.as_deref_mut();
+            prepare(worker, connection, client, names, (wanted, body), is_ours, spans)
+        }
         Err(answer) => (Prepared::Answer(answer), None),
     };
-    let mut tally = Tally::default();
     let mut finish = match prepared {
         Prepared::Answer(answer) => {
             tally.status = Some(answer.status);
@@ -114,9 +120,7 @@ pub async fn handle<C: Downstream>(
             match finish {
                 Ok(finish) => finish,
                 Err((rejection, dress)) => {
-                    if let Some(record) = &mut record {
-                        record.rejected(&rejection);
-                    }
+                    rejected(record.as_deref_mut(), &mut tally, &rejection);
                     let answer = refused(client, &rejection, dress, &request_id);
                     tally.status = Some(answer.status);
                     answered(client, deadline, worker.limits().body_timeout, &answer).await
@@ -129,15 +133,52 @@ pub async fn handle<C: Downstream>(
                 .await
         }
     };
-    if let Some(mut record) = record {
-        record.finish(started, &tally, matches!(finish, Finish::Abort));
-        if let Finish::Switched(switched) = &mut finish {
-            switched.log = Some(StreamLog::new(record, started, worker.log.clone()));
-        } else {
-            worker.log.write(record);
-        }
-    }
+    tell(worker, &mut finish, tally, (record, started));
     finish
+}
+
+/// Tells of the request: in the log, and where it is traced in spans. Of a WebSocket the rest is told
+/// when it ends.
+fn tell(
+    worker: &Worker,
+    finish: &mut Finish,
+    mut tally: Tally,
+    (mut record, started): (Option<Box<Record>>, Instant),
+) {
+    let aborted = matches!(finish, Finish::Abort);
+    if let Some(record) = &mut record {
+        record.finish(started, &tally, aborted);
+    }
+    let spans = tally.spans.take();
+    if let Finish::Switched(switched) = finish {
+        let stream = spans.and_then(|spans| spans.switched(tally.status));
+        switched.log = StreamLog::new(record, stream, started, &worker.log);
+        return;
+    }
+    if let Some(record) = record {
+        worker.log.write(record);
+    }
+    if let Some(spans) = spans {
+        spans.end(tally.status, (tally.request_bytes, tally.response_bytes), aborted);
+    }
+}
+
+fn rejected(record: Option<&mut Record>, tally: &mut Tally, rejection: &Rejection) {
+    if let Some(record) = record {
+        record.rejected(rejection);
+    }
+    if let Some(spans) = &mut tally.spans {
+        spans.rejected(rejection);
+    }
+}
+
+fn cut(record: Option<&mut Record>, tally: &mut Tally, reason: &'static str) {
+    if let Some(record) = record {
+        record.cut(reason);
+    }
+    if let Some(spans) = &mut tally.spans {
+        spans.cut(reason);
+    }
 }
 
 /// Whether what is remembered may be changed by this request's decision, while a successor is being
@@ -204,9 +245,7 @@ async fn pass<C: Downstream>(
             Finish::Switched(Switched { upstream, lease, log: None, open })
         }
         Outcome::Reject(rejection) => {
-            if let Some(record) = record {
-                record.rejected(&rejection);
-            }
+            rejected(record, tally, &rejection);
             let dress = client.undress();
             let answer = refused(client, &rejection, dress, request_id);
             tally.status = Some(answer.status);
@@ -219,9 +258,7 @@ async fn pass<C: Downstream>(
             }
         }
         Outcome::Ended(reason) => {
-            if let Some(record) = record {
-                record.cut(reason);
-            }
+            cut(record, tally, reason);
             match flushed(client, deadline, PATIENCE).await {
                 Finish::Answered { .. } => {
                     Finish::Answered { whole_request: plan.framing == Framing::Empty }
@@ -230,9 +267,7 @@ async fn pass<C: Downstream>(
             }
         }
         Outcome::Cut(reason) => {
-            if let Some(record) = record {
-                record.cut(reason);
-            }
+            cut(record, tally, reason);
             Finish::Abort
         }
     }

@@ -33,6 +33,7 @@ use crate::state::sessions::StreamGuard;
 use crate::state::streams::{Holder, OpenStream, fate};
 use crate::telemetry::access_log::Record;
 use crate::telemetry::request_id::RequestId;
+use crate::telemetry::trace::{Context, Spans};
 use crate::upstream::affinity::Key;
 use crate::upstream::exchange::Upgrade;
 use crate::upstream::forward::{Plan, websocket_accept};
@@ -99,9 +100,10 @@ pub fn prepare(
     worker: &Worker,
     connection: &ConnectionFacts,
     client: &impl Downstream,
-    request_id: &RequestId,
+    (request_id, trace): (&RequestId, &Context),
     (wanted, body): (Option<Wanted>, Result<Option<Vec<u8>>, Rejection>),
     is_ours: bool,
+    mut spans: Option<&mut Spans>,
 ) -> (Prepared, Option<Box<Record>>) {
     // While a body was read, a reload may have changed what it would be for.
     let loaded;
@@ -135,13 +137,16 @@ pub fn prepare(
             fields: Vec::new(),
         },
     };
-    let mut record =
-        worker.log.is_on().then(|| Box::new(record(connection, head, &admission, request_id)));
+    let record = || record(connection, head, &admission, (request_id, trace));
+    let mut record = worker.log.is_on().then(|| Box::new(record()));
+    if let Some(spans) = &mut spans {
+        spans.admitted(admission.owner.as_ref());
+    }
     let Admission { address, owner, verdict, fields } = admission;
     let answer = match verdict {
         Ok(Action::Forward(forward)) => match (&owner, &address) {
             (Some(owner), Some(address)) => {
-                let wire = Wire { worker, snapshot, connection, head, request_id };
+                let wire = Wire { worker, snapshot, connection, head, request_id, trace };
                 let mut prepare = wire.forward(*forward, owner, address, &ambient);
                 prepare.dress.fields = fields;
                 return (Prepared::Forward(Box::new(prepare)), record);
@@ -149,7 +154,7 @@ pub fn prepare(
             _ => Err(Rejection::new(Code::Internal, "forward without an owner")),
         },
         Ok(Action::File(mut file)) => {
-            let wire = Wire { worker, snapshot, connection, head, request_id };
+            let wire = Wire { worker, snapshot, connection, head, request_id, trace };
             file.dress.fields = fields;
             file.dress.is_https = connection.scheme_of(&head.fields) == Scheme::Https;
             file.dress.order = wire.order_file(&file, ambient.now);
@@ -164,6 +169,9 @@ pub fn prepare(
     let mut answer = answer.unwrap_or_else(|rejection| {
         if let Some(record) = &mut record {
             record.rejected(&rejection);
+        }
+        if let Some(spans) = spans {
+            spans.rejected(&rejection);
         }
         respond::refusal(&rejection, request_id.as_str(), head, (owner.as_ref(), None))
     });
@@ -185,6 +193,7 @@ struct Wire<'a> {
     connection: &'a ConnectionFacts,
     head: &'a RequestHead,
     request_id: &'a RequestId,
+    trace: &'a Context,
 }
 
 impl Wire<'_> {
@@ -214,6 +223,7 @@ impl Wire<'_> {
             forward: &forward,
             connection: self.connection,
             request_id: self.request_id.as_str(),
+            trace: Some(self.trace),
             websocket_key: key.as_deref(),
             cookies: cookies.as_deref(),
             xsrf: xsrf.as_deref(),
@@ -340,7 +350,7 @@ fn record(
     connection: &ConnectionFacts,
     head: &RequestHead,
     admission: &Admission<'_>,
-    request_id: &RequestId,
+    (request_id, trace): (&RequestId, &Context),
 ) -> Record {
     let owner = admission.owner.as_ref();
     let address = admission.address.as_ref();
@@ -355,6 +365,7 @@ fn record(
         device: owner.and_then(Owner::device).cloned(),
         client: connection.client_of(&head.fields),
         request_id: *request_id,
+        trace_id: Some(trace.trace_id),
         ..Record::default()
     }
 }

@@ -32,6 +32,8 @@ use crate::state::sessions::Sessions;
 use crate::state::streams::{Shard, Streams};
 use crate::telemetry::access_log::LogHandle;
 use crate::telemetry::request_id::{Generator, Random};
+use crate::telemetry::trace::sampler::Sampler;
+use crate::telemetry::trace::{Sink, Tracer};
 use crate::upstream::fleet::Fleet;
 use crate::upstream::registry::Registry;
 
@@ -47,6 +49,7 @@ pub struct Shared {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     pub tls: Arc<rustls::ServerConfig>,
     pub log: LogHandle,
+    pub tracer: Tracer,
     pub limiter: Limiter,
     pub sessions: Sessions,
     pub streams: Streams,
@@ -78,13 +81,14 @@ impl Shared {
     pub fn new(
         snapshot: Arc<ArcSwap<Snapshot>>,
         tls: Arc<rustls::ServerConfig>,
-        log: LogHandle,
+        (log, spans): (LogHandle, Option<Sink>),
         begin: Begin,
     ) -> Self {
         let shared = Self {
             snapshot,
             tls,
             log,
+            tracer: Tracer::new(Sampler::never(), spans),
             limiter: Limiter::default(),
             sessions: Sessions::default(),
             streams: Streams::default(),
@@ -120,6 +124,7 @@ impl Shared {
     }
 
     fn follow(&self, snapshot: &Snapshot) {
+        self.tracer.follow(snapshot.telemetry.otlp.sampler);
         self.streams.follow(snapshot, self.moment());
         // Who is held back comes again.
         let held_back = snapshot.held_back.iter().filter(|it| it.serves == Serves::Nothing);

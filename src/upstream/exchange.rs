@@ -27,6 +27,7 @@ use crate::http1::fields::Known;
 use crate::http1::framing::Framing;
 use crate::http1::head::{ResponseHead, Version};
 use crate::net::deadline::Deadline;
+use crate::telemetry::trace::Spans;
 
 /// Interim responses that one exchange may pass.
 const MAX_INTERIM: u8 = 16;
@@ -57,7 +58,7 @@ pub enum Failure {
 }
 
 /// What is known about an exchange, however it ended.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 pub struct Tally {
     pub request_bytes: u64,
     pub response_bytes: u64,
@@ -65,6 +66,26 @@ pub struct Tally {
     pub first_byte: Option<Instant>,
     /// The first bytes of the response body, where somebody wants to know them.
     pub beginning: Option<Vec<u8>>,
+    /// Where its trace is recorded.
+    pub spans: Option<Box<Spans>>,
+}
+
+/// Whether an answer is an event stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Events {
+    Yes,
+    No,
+}
+
+impl Tally {
+    /// The head of the answer is here.
+    fn answered(&mut self, status: StatusCode, events: Events) {
+        let now = Instant::now();
+        self.first_byte = Some(now);
+        if let Some(spans) = &mut self.spans {
+            spans.answered(status, now, events == Events::Yes);
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -314,7 +335,7 @@ impl<'a, C: Client, S: Server> Exchange<'a, C, S> {
             super::forward::check_switch(head, accept).map_err(Failure::UpstreamProtocol)?;
             let is_connect = self.client.request().protocol.is_some();
             self.tally.status = Some(if is_connect { StatusCode::OK } else { status });
-            self.tally.first_byte = Some(Instant::now());
+            self.tally.answered(status, Events::No);
             self.client.send_switch(head).map_err(|_| Failure::ClientGone)?;
             self.download = Download::Switching;
             return Ok(());
@@ -336,11 +357,12 @@ impl<'a, C: Client, S: Server> Exchange<'a, C, S> {
             return Err(Failure::UpstreamProtocol("a success that is no 101 to a handshake"));
         }
         self.tally.status = Some(status);
-        self.tally.first_byte = Some(Instant::now());
+        let events = if is_event_stream(head) { Events::Yes } else { Events::No };
+        self.tally.answered(status, events);
         let splice = if Splice::fits(head) { self.client.splice(head) } else { None };
         let framing = splice.as_ref().map_or(head.framing, |splice| splice.framing(head.framing));
         self.splice = splice.map(Box::new);
-        if let Some(told) = self.is_events.filter(|_| is_event_stream(head)) {
+        if let Some(told) = self.is_events.filter(|_| events == Events::Yes) {
             told.store(true, Ordering::Relaxed);
         }
         let encoder = self.client.encode(head, framing);

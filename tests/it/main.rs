@@ -26,5 +26,6 @@ mod http2;
 mod http2_websocket;
 mod life;
 mod messages;
+mod traces;
 mod upgrade;
 mod websocket;

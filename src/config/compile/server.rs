@@ -8,11 +8,8 @@ use std::time::Duration;
 
 use super::super::error::Wrong;
 use super::super::raw::{Limits as RawLimits, Root, Server};
-use super::super::snapshot::{
-    AccessLog, AdminSettings, HttpMode, InternalSettings, Limits, ServerSettings, TelemetrySettings,
-};
+use super::super::snapshot::{AdminSettings, HttpMode, InternalSettings, Limits, ServerSettings};
 use super::super::source::{At, Spot};
-use super::super::values::LogTarget;
 use super::{Compiler, secrets};
 use crate::upgrade::socket::LONGEST_PATH;
 
@@ -203,14 +200,4 @@ pub fn admin(root: &Root, compiler: &mut Compiler<'_>) -> AdminSettings {
 pub fn internal(root: &Root) -> InternalSettings {
     let listen = root.internal.as_ref().and_then(|at| at.value.listen.as_ref());
     InternalSettings { listen: listen.map(|at| at.value) }
-}
-
-pub fn telemetry(root: &Root, base: &Path) -> TelemetrySettings {
-    let target = root.telemetry.as_ref().and_then(|at| at.value.access_log.as_ref());
-    let access_log = match target.map(|at| &at.value) {
-        None | Some(LogTarget::Stdout) => AccessLog::Stdout,
-        Some(LogTarget::Off) => AccessLog::Off,
-        Some(LogTarget::File(path)) => AccessLog::File(base.join(path)),
-    };
-    TelemetrySettings { access_log }
 }

@@ -26,6 +26,7 @@ use vestibule::state::limits::Limiter;
 use vestibule::state::parked::Parked;
 use vestibule::state::replay::Replays;
 use vestibule::state::sessions::Sessions;
+use vestibule::telemetry::otlp::settings::OtlpSettings;
 use vestibule::tls::store::CertStore;
 
 use super::{MAX_INPUT, shown};
@@ -112,6 +113,7 @@ fn check(snapshot: &Snapshot, connection: &ConnectionFacts, head: &RequestHead, 
             forward: &forward,
             connection,
             request_id: "our-id",
+            trace: None,
             websocket_key: connect.then_some("our-key"),
             cookies: None,
             xsrf: None,
@@ -211,7 +213,7 @@ fn snapshot(http_mode: HttpMode) -> Snapshot {
         },
         admin: AdminSettings { listen: None, token: None },
         internal: InternalSettings { listen: None },
-        telemetry: TelemetrySettings { access_log: AccessLog::Off },
+        telemetry: TelemetrySettings { access_log: AccessLog::Off, otlp: OtlpSettings::off() },
         tls: TlsSettings { min_version: TlsVersion::Tls12 },
         certificates: CertStore::default(),
         routes,

@@ -23,6 +23,8 @@ use vestibule::policy::secret::Secret;
 use vestibule::policy::session::keys::{PersonaKeys, SessionSecrets};
 use vestibule::route::{RouteTable, Target};
 use vestibule::state::streams::Counts;
+use vestibule::telemetry::otlp::Warn;
+use vestibule::telemetry::otlp::settings::OtlpSettings;
 use vestibule::tls::dev::DevCa;
 use vestibule::tls::store::{CertStore, Certificate};
 use vestibule::upstream::watch::Resolve;
@@ -192,7 +194,7 @@ impl Builder {
             },
             internal: InternalSettings { listen: None },
             tls: TlsSettings { min_version: TlsVersion::Tls12 },
-            telemetry: TelemetrySettings { access_log: AccessLog::Off },
+            telemetry: TelemetrySettings { access_log: AccessLog::Off, otlp: OtlpSettings::off() },
             certificates,
             routes,
             upstreams: HashMap::new(),
@@ -308,8 +310,25 @@ impl Proxy {
     pub fn resolving(text: &str, resolve: Option<Resolve>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("access.log");
-        let options = Options { access_log: Some(log.clone()), resolve };
+        let options = Options { access_log: Some(log.clone()), resolve, ..Options::default() };
         let app = App::start(load(text, folder.path()), options).unwrap();
+        Proxy { app, ca: DevCa::generate().unwrap(), log, _folder: folder }
+    }
+
+    /// A server as this configuration and these variables say; `warn` hears what goes wrong.
+    pub fn with_environment(
+        text: &str,
+        environment: &dyn Fn(&str) -> Option<String>,
+        warn: Warn,
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("access.log");
+        let loader = vestibule::config::Loader::new(environment);
+        let loaded = loader.load_str("test.toml", text, folder.path());
+        let problems: Vec<_> = loaded.problems.iter().map(ToString::to_string).collect();
+        let snapshot = loaded.snapshot.unwrap_or_else(|| panic!("{}", problems.join("\n")));
+        let options = Options { access_log: Some(log.clone()), warn, ..Options::default() };
+        let app = App::start(snapshot, options).unwrap();
         Proxy { app, ca: DevCa::generate().unwrap(), log, _folder: folder }
     }
 
