@@ -22,6 +22,7 @@ use crate::pipeline::{
     Action, Admission, Ambient, Answer, Configured, ConnectionFacts, Forward, Journal, Owner,
     Scheme, admit, wanted_body,
 };
+use crate::policy::front::folders::Wanted;
 use crate::policy::limits::Moment;
 use crate::policy::session::{UnixSeconds, prefix};
 use crate::state::jar::Jars;
@@ -331,7 +332,20 @@ impl<'a> World<'a> {
                 None
             }
             Ok(Action::Redirect(target)) => self.redirected(out, (308, Way::Resent), target),
+            Ok(Action::Moved(status, target)) => {
+                let way = if matches!(status.as_u16(), 307 | 308) { Way::Resent } else { Way::Got };
+                self.redirected(out, (status.as_u16(), way), target)
+            }
             Ok(Action::SeeOther(target)) => self.redirected(out, (303, Way::Got), target),
+            Ok(Action::File(action)) => {
+                let Wanted { folder, file } = &action.wanted;
+                line(
+                    out,
+                    "answer",
+                    &format!("the file {file} of {}, if it is there", folder.display()),
+                );
+                None
+            }
             Ok(Action::Answer(answer)) => {
                 line(out, "answer", &described(&answer));
                 match answer {

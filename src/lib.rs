@@ -14,7 +14,7 @@
 //!    connection, and [`upstream::exchange`] moves request and response both ways at once. A WebSocket leaves it for a tunnel
 //!    ([`edge::tunnel`]), a small future of its own, which ends with its session.
 //! 4. [`edge::headers`] dresses what comes back: framing policies ([`policy::csp`]), cookies, and
-//!    the bridge's script element ([`embed`]); [`telemetry`] writes one line about it.
+//!    the bridge's script element ([`embed`]), and compresses it ([`compress`]); [`telemetry`] writes one line about it.
 //!
 //! Around them: [`config`] turns a TOML file into an immutable [`config::snapshot::Snapshot`],
 //! [`reload`] swaps a new one in, [`state`] keeps what outlives snapshots (limits, ended sessions,
@@ -63,12 +63,14 @@ pub mod admin;
 pub mod app;
 pub mod apps;
 pub mod cli;
+pub mod compress;
 pub mod config;
 pub mod demo;
 pub mod diff;
 pub mod edge;
 pub mod embed;
 pub mod explain;
+pub mod files;
 pub mod gate;
 pub mod http1;
 pub mod internal;

@@ -36,8 +36,8 @@ use visit::Visit;
 
 pub use facts::{Ambient, ConnectionFacts, Journal, Scheme};
 pub use outcome::{
-    Action, Admission, Answer, AnswerField, Configured, Dress, Forward, Framing, Handshake, Owner,
-    Passport, StreamOf, Under,
+    Action, Admission, Answer, AnswerField, Configured, Dress, FileAction, Forward, Framing,
+    Handshake, Owner, Passport, StreamOf, Under,
 };
 
 /// Decides about one request.
@@ -78,6 +78,8 @@ pub fn wanted_body(
     let place = asking.place()?;
     // A site's requests are its own affair, whatever their paths.
     let persona = place.found.target.persona()?;
+    // Whoever may not come is not listened to either.
+    persona.front.addresses.check(connection.client_of(&head.fields)).ok()?;
     if ours::is_config(place.below(&address)) {
         return Some(ours::MAX_CONFIG);
     }
@@ -224,6 +226,9 @@ fn decide(
     let Asking { snapshot, connection, head, address } = *asking;
     checks::expectation(head)?;
     if asking.is_plain() {
+        if let Some(file) = checks::challenge(snapshot, head, address) {
+            return Ok(file);
+        }
         return checks::redirect_to_https(snapshot, address);
     }
     let place = asking
@@ -245,6 +250,15 @@ fn decide(
         // Not a persona's, or no token: whoever is routed here must not see what may be one.
         return Err(Rejection::new(Code::NotFound, "what follows /.v/ is no token of a persona"));
     }
+    let _admitted = owner.front().addresses.check(connection.client_of(&head.fields))?;
+    let below = place.below(address);
+    if checks::may_redirect(&head.method) && !below.starts_with("/.vestibule/") {
+        let base = address.path.strip_suffix(below).unwrap_or(&address.path);
+        let base = base.trim_end_matches('/');
+        if let Some((status, to)) = owner.front().redirects.find(below, address.query, base) {
+            return Ok(Action::Moved(status, to));
+        }
+    }
     let websocket = checks::handshake(head)?;
     let path = place.path(address);
     let is_prefix = path.is_empty() || path.len() == place.found.prefix_len && path != "/";
@@ -256,6 +270,11 @@ fn decide(
     let path = if path.is_empty() { "/" } else { path };
     let Some(persona) = owner.persona() else {
         let dress = Dress { owner: Some(owner.clone()), ..Dress::default() };
+        if let (Owner::Site(site), None) = (&*owner, websocket)
+            && let Some(wanted) = site.folders.find(path)
+        {
+            return checks::file(wanted?, head, address, dress);
+        }
         let target = with_query(path, address.query);
         return Ok(Action::Forward(Box::new(Forward {
             target,

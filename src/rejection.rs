@@ -19,15 +19,39 @@ pub struct Rejection {
     pub limited: Option<Limited>,
     /// A sentence for whoever sent it, which helps to send it better. It repeats no value.
     pub detail: Option<Cow<'static, str>>,
+    /// For `Allow`.
+    pub methods: Methods,
+}
+
+/// The methods that are allowed where one is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Methods {
+    #[default]
+    Any,
+    /// Files and what else is only read.
+    Read,
+}
+
+impl Methods {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Methods::Any => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+            Methods::Read => "GET, HEAD",
+        }
+    }
 }
 
 impl Rejection {
     pub const fn new(code: Code, reason: &'static str) -> Self {
-        Self { code, reason, limited: None, detail: None }
+        Self { code, reason, limited: None, detail: None, methods: Methods::Any }
     }
 
     pub fn with_detail(self, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { detail: Some(detail.into()), ..self }
+    }
+
+    pub fn allowing(self, methods: Methods) -> Self {
+        Self { methods, ..self }
     }
 
     pub fn limited(limited: Limited) -> Self {
@@ -96,6 +120,7 @@ codes! {
     OriginNotAllowed 403 "origin_not_allowed" "Pages of this origin may not call this chat.";
     CookiesRequired 403 "cookies_required" "This chat needs cookies, and the browser keeps none for it.";
     FrameOnly 403 "frame_only" "This chat opens only inside a page that embeds it.";
+    AddressDenied 403 "address_denied" "This is not open to your address.";
     PathClosed 403 "path_closed" "This path is closed.";
     NotFound 404 "not_found" "Nothing is served at this address.";
     MethodNotAllowed 405 "method_not_allowed" "This method is not allowed here.";

@@ -210,6 +210,7 @@ mod tests {
             injection: None,
             variables: Default::default(),
             signing: None,
+            front: Default::default(),
             tenant: "tenant".into(),
             name: path.into(),
             hosts: Vec::new(),

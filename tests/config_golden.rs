@@ -120,6 +120,10 @@ fn copy_templates(folder: &Path) {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/templates/ragtime");
     copy_files(&example, &folder.join("ragtime"));
     std::os::unix::fs::symlink("/etc/hostname", folder.join("link.html")).unwrap();
+    // Folders that are served.
+    for served in ["public", "dist", "acme"] {
+        fs::create_dir_all(folder.join("..").join(served)).unwrap();
+    }
 }
 
 /// Loads one case in a folder of its own and compares the report; returns what differs.

@@ -161,6 +161,7 @@ fn wait(
                 systemd::reloading();
                 watcher.trigger();
             }
+            Next::Signal(Received::Reopen) => reopen(app),
             Next::Signal(Received::Upgrade) => succeed::call(app),
             Next::Signal(Received::Terminate) => return End::Stopped,
             Next::Signal(Received::Interrupt) => return End::Cut,
@@ -222,11 +223,20 @@ fn drain(app: App, runtime: &tokio::runtime::Runtime, signals: &mut Signals) {
         match signal {
             Ok(Received::Terminate) => Urge::Hurry,
             Ok(Received::Interrupt) => Urge::Stop,
-            Ok(Received::Hangup | Received::Upgrade) | Err(_) => Urge::None,
+            Ok(Received::Hangup | Received::Reopen | Received::Upgrade) | Err(_) => Urge::None,
         }
     });
     if cut > 0 {
         eprintln!("vestibule: cut {cut} streams");
+    }
+}
+
+/// After the log was moved away.
+fn reopen(app: &App) {
+    match app.reopen_log() {
+        Ok(true) => eprintln!("vestibule: the access log was opened anew"),
+        Ok(false) => eprintln!("vestibule: the access log is no file: nothing to open anew"),
+        Err(error) => eprintln!("vestibule: the access log cannot be opened anew: {error}"),
     }
 }
 
@@ -241,6 +251,7 @@ fn raise_descriptor_limit() {
 struct Signals {
     hangup: tokio::signal::unix::Signal,
     upgrade: tokio::signal::unix::Signal,
+    reopen: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
@@ -249,6 +260,7 @@ enum Received {
     Hangup,
     /// SIGUSR2, as other servers have it.
     Upgrade,
+    Reopen,
     Terminate,
     Interrupt,
 }
@@ -258,6 +270,7 @@ impl Signals {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
             upgrade: signal(SignalKind::user_defined2())?,
+            reopen: signal(SignalKind::user_defined1())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
@@ -267,6 +280,7 @@ impl Signals {
         tokio::select! {
             _ = self.hangup.recv() => Received::Hangup,
             _ = self.upgrade.recv() => Received::Upgrade,
+            _ = self.reopen.recv() => Received::Reopen,
             _ = self.terminate.recv() => Received::Terminate,
             _ = self.interrupt.recv() => Received::Interrupt,
         }

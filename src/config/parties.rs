@@ -10,11 +10,10 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::allow::{Allowed, Trust};
 use super::compile::claims::{Bid, Choice};
-use super::compile::{self, Common, Compiler};
+use super::compile::{self, Common};
 use super::error::{Found, Problems, Wrong};
 use super::file::{self, File, Role};
 use super::history::{History, Version};
@@ -145,15 +144,7 @@ impl<'l, 'a> Parties<'l, 'a> {
     }
 
     fn add_main(&mut self, entry: &Entry<raw::Tenant>) {
-        let mut compiler = Compiler {
-            problems: &mut self.loader.problems,
-            texts: &self.loader.texts,
-            sources: &mut self.loader.sources,
-            environment: self.loader.environment,
-            trust: &Trust::Operator,
-            base: self.base,
-            now: SystemTime::now(),
-        };
+        let mut compiler = self.loader.compiler(self.base);
         let part = compile::part(entry, &self.common.surroundings(), &mut compiler);
         self.common.uncovered(&part, &mut self.loader.problems);
         let version = Arc::new(Version {

@@ -12,7 +12,7 @@ use toml::de::DeValue;
 
 use super::addresses::{Host, Origin, PathSegment, RequestTarget, RoutePath};
 use super::endpoints::{HttpUrl, RedisUrl, ServerUrl, TlsName};
-use super::reader::{Named, Read, Reading, Section, Table, section};
+use super::reader::{Map, Named, Read, Reading, Section, Table, section};
 use super::scalars::{Count, Fraction};
 use super::schema::{KeyInfo, REQUIRED, SectionInfo, Status};
 use super::snapshot::{AppKind, HttpMode, Mode};
@@ -22,6 +22,8 @@ use super::values::{
     LogTarget, Name, OnUnavailable, Protocol, Rate, Replay, SecretPattern, SecretRef, Size,
     Timeout, TlsVersion, UserId, UserIdFormat, VariableSource,
 };
+use crate::policy::front::compression::{Coding, MediaRange};
+use crate::policy::metadata::Direction;
 use crate::policy::session::UnixSeconds;
 
 type List<T> = Vec<At<T>>;
@@ -75,8 +77,12 @@ section! {
         session_secrets: List<SecretRef>, "random at each start", Enforced;
         /// Where a successor process finds this one, to take over from it.
         upgrade_socket: FilePath, "none", Enforced;
+        /// Where an ACME client leaves its answers; served to plain requests before the redirect.
+        acme_webroot: FilePath, "none", Enforced;
         /// Bounds on what one client may use.
         limits: Table<Limits>, "", Enforced;
+        /// How answers are compressed, where a persona or site does not say.
+        compression: Table<Compression>, "zstd, br and gzip", Enforced;
     }
 }
 
@@ -353,6 +359,20 @@ section! {
         revoke: bool, "false", Enforced;
         /// How the upstream's policy is extended.
         csp: Table<Csp>, "merge", Enforced;
+        /// Which way pages of ours read, where the launch does not say.
+        direction: Direction, "ltr", Enforced;
+        /// Networks that may come; all, where none is named.
+        allow_addresses: List<IpNet>, "all", Enforced;
+        /// Networks that may not come, whatever else is said.
+        deny_addresses: List<IpNet>, "none", Enforced;
+        /// Where old addresses lead.
+        redirects: List<Table<Redirect>>, "none", Enforced;
+        /// Header fields of all its answers.
+        headers: Table<Headers>, "the app's", Enforced;
+        /// Browsers come by https alone from then on.
+        hsts: Table<Hsts>, "none", Enforced;
+        /// How answers are compressed.
+        compression: Table<Compression>, "the server's", Enforced;
         /// Launches must be signed.
         signed: bool, "false", Enforced;
         /// How launches are signed.
@@ -379,6 +399,54 @@ section! {
     Csp {
         /// Merge, replace, or only report.
         mode: CspMode, "merge", Enforced;
+    }
+}
+
+section! {
+    /// Where an old address leads.
+    Redirect {
+        /// A path below the persona's own; with `/*` at its end all paths below it.
+        from: Line, REQUIRED, Enforced;
+        /// A path below the persona's own, or an address elsewhere; with `/*` where `from` has it.
+        to: Line, REQUIRED, Enforced;
+        /// 301, 302, 303, 307 or 308.
+        status: Count<301, 308>, "308", Enforced;
+        /// Whether the query goes along.
+        keep_query: bool, "true for a path, false for an address elsewhere", Enforced;
+    }
+}
+
+section! {
+    /// Header fields of answers.
+    Headers {
+        /// Take the place of the app's.
+        set: Map<Line>, "none", Enforced;
+        /// The app's do not pass.
+        remove: List<Name>, "none", Enforced;
+    }
+}
+
+section! {
+    /// Browsers come by https alone from then on.
+    Hsts {
+        /// For so long after each answer.
+        max_age: Duration, REQUIRED, Enforced;
+        /// To hosts below this one, too.
+        include_subdomains: bool, "false", Enforced;
+        /// Browsers may ship with it.
+        preload: bool, "false", Enforced;
+    }
+}
+
+section! {
+    /// How answers are compressed.
+    Compression {
+        /// Codings, the one that is liked best first; none: nothing is compressed.
+        encodings: List<Coding>, "zstd, br, gzip", Enforced;
+        /// Shorter answers pass as they are.
+        min_bytes: Size, "1KiB", Enforced;
+        /// Media types of answers; `*` stands for any type, subtype, or beginning of a subtype.
+        types: List<MediaRange>, "text in all its forms, wasm, uncompressed fonts and images", Enforced;
     }
 }
 
@@ -468,8 +536,24 @@ section! {
         /// Where it answers.
         hosts: List<Host>, REQUIRED, Enforced;
         /// The name of an upstream.
-        upstream: Name, REQUIRED, Enforced;
+        upstream: Name, "none, with root", Enforced;
+        /// A folder that is served in an upstream's place.
+        root: FilePath, "none", Enforced;
+        /// Folders that are served below these paths.
+        folders: Map<FilePath>, "none", Enforced;
         /// Personas of the same tenant that its pages embed.
         embeds: List<Name>, "none", Enforced;
+        /// Networks that may come; all, where none is named.
+        allow_addresses: List<IpNet>, "all", Enforced;
+        /// Networks that may not come, whatever else is said.
+        deny_addresses: List<IpNet>, "none", Enforced;
+        /// Where old addresses lead.
+        redirects: List<Table<Redirect>>, "none", Enforced;
+        /// Header fields of all its answers.
+        headers: Table<Headers>, "the app's", Enforced;
+        /// Browsers come by https alone from then on.
+        hsts: Table<Hsts>, "none", Enforced;
+        /// How answers are compressed.
+        compression: Table<Compression>, "the server's", Enforced;
     }
 }

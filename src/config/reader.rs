@@ -336,6 +336,39 @@ impl<T: Section> Read for Named<T> {
     }
 }
 
+/// Values whose names the user chooses, as they were written.
+#[derive(Debug)]
+pub struct Map<T>(pub Vec<Pair<T>>);
+
+/// One of them; the spot is the name's.
+#[derive(Debug)]
+pub struct Pair<T> {
+    pub name: Arc<str>,
+    pub spot: Spot,
+    pub value: T,
+}
+
+impl<T: Read> Read for Map<T> {
+    const KIND: Kind = Kind::Map(&T::KIND);
+
+    fn read(value: DeValue<'_>, spot: Spot, reading: &mut Reading<'_>) -> Option<Self> {
+        let DeValue::Table(table) = value else {
+            mismatch(&Self::KIND, &value, spot, reading);
+            return None;
+        };
+        let mut pairs = Vec::with_capacity(table.len());
+        for (key, value) in table {
+            let spot = reading.spot(key.span());
+            let name: Arc<str> = key.into_inner().into();
+            reading.within(Segment::Name(name.clone()), |reading| {
+                let value = T::read(value.into_inner(), spot, reading);
+                pairs.extend(value.map(|value| Pair { name, spot, value }));
+            });
+        }
+        Some(Self(pairs))
+    }
+}
+
 /// In bytes. Every device fits into a session.
 const MAX_NAME: usize = 64;
 const _: () = assert!(MAX_NAME <= MAX_DEVICE);

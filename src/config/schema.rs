@@ -50,6 +50,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     List(&'static Kind),
     Table(&'static SectionInfo),
+    /// A table of such values whose names the user chooses.
+    Map(&'static Kind),
     /// A table of tables whose names the user chooses.
     Named(&'static SectionInfo),
 }
@@ -75,7 +77,7 @@ impl Kind {
             Kind::Text(text) => format!("{} in quotes", text.name),
             Kind::Choice(words) => one_of(words),
             Kind::List(_) => "a list".into(),
-            Kind::Table(_) | Kind::Named(_) => "a table".into(),
+            Kind::Table(_) | Kind::Named(_) | Kind::Map(_) => "a table".into(),
         }
     }
 
@@ -93,6 +95,7 @@ impl Kind {
                 .keys
                 .first()
                 .map_or("{}".into(), |key| format!("{{ {} = {} }}", key.name, key.kind.example())),
+            Kind::Map(value) => format!("{{ NAME = {} }}", value.example()),
             Kind::Named(_) => "{ NAME = { ... } }".into(),
         }
     }

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -20,6 +20,8 @@ use crate::apps::streamlit::HostConfig;
 use crate::embed::{Bridge, template};
 use crate::policy::assertion::{AssertionKey, AssertionPolicy};
 use crate::policy::csp::CompiledCsp;
+use crate::policy::front::Front;
+use crate::policy::front::folders::Folders;
 use crate::policy::injection::InjectionPolicy;
 use crate::policy::limits::Rules;
 use crate::policy::metadata::MetadataPolicy;
@@ -113,6 +115,8 @@ pub struct ServerSettings {
     pub upgrade_socket: Option<PathBuf>,
     /// Over how long streams that are told to end are spread.
     pub close_within: Duration,
+    /// Where an ACME client leaves its answers.
+    pub acme_webroot: Option<Arc<Path>>,
     pub limits: Limits,
 }
 
@@ -249,6 +253,8 @@ pub struct Persona {
     pub variables: VariablesPolicy,
     /// Present where launches must be signed.
     pub signing: Option<Arc<SigningPolicy>>,
+    /// What the operator puts in front of the app.
+    pub front: Front,
 }
 
 impl Persona {
@@ -309,6 +315,10 @@ pub struct Site {
     pub upstream: Arc<Upstream>,
     /// What its pages may frame.
     pub framing: CompiledCsp,
+    /// What is answered from the disk.
+    pub folders: Folders,
+    /// What the operator puts in front of it.
+    pub front: Front,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -11,6 +11,8 @@ use super::error::Wrong;
 use super::reader::Text;
 use super::schema::{Kind, TextKind, nearest, one_of};
 use super::snapshot::{AppKind, HttpMode, Mode};
+use crate::policy::front::compression::{Coding, MediaRange};
+use crate::policy::metadata::Direction;
 
 pub(super) const fn text(name: &'static str, example: &'static str) -> Kind {
     Kind::Text(TextKind { name, example, confidential: false })
@@ -258,6 +260,17 @@ macro_rules! words {
     };
 }
 
+impl Text for MediaRange {
+    const KIND: Kind = text("a media type", "text/*");
+
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        MediaRange::parse(text).ok_or_else(|| {
+            let what = format!("{text:?} is not a media type");
+            Wrong::new(what, "write one such as \"text/css\", \"text/*\" or \"*/*+json\"")
+        })
+    }
+}
+
 fn not_a_choice(text: &str, words: &[&'static str]) -> Wrong {
     match nearest(text, words.iter().copied()) {
         Some(near) => Wrong::new(format!("unknown value {text:?}, did you mean {near:?}?"), ""),
@@ -276,6 +289,9 @@ words! { AppKind {
 words! { Mode {
     "public" => Public, "customer" => Customer, "employee" => Employee, "test" => Test,
 } }
+
+words! { Coding { "zstd" => Zstd, "br" => Brotli, "gzip" => Gzip, } }
+words! { Direction { "ltr" => Ltr, "rtl" => Rtl, "auto" => Auto, } }
 
 choice! { Balance {
     "round-robin" => RoundRobin,

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::collect;
 use super::ending::PATIENCE;
+use super::files;
 use super::open::Open;
 use super::prepare::{Prepare, Prepared, Wanted, prepare, request_id, wanted_body};
 use super::respond::{self, Answer};
@@ -103,6 +104,20 @@ pub async fn handle<C: Downstream>(
             tally.status = Some(answer.status);
             answered(client, deadline, worker.limits().body_timeout, &answer).await
         }
+        Prepared::File(action) => {
+            let finish = files::serve(worker, client, deadline, *action, &mut tally).await;
+            match finish {
+                Ok(finish) => finish,
+                Err((rejection, dress)) => {
+                    if let Some(record) = &mut record {
+                        record.rejected(&rejection);
+                    }
+                    let answer = refused(client, &rejection, dress, &request_id);
+                    tally.status = Some(answer.status);
+                    answered(client, deadline, worker.limits().body_timeout, &answer).await
+                }
+            }
+        }
         Prepared::Forward(mut prepare) => {
             client.dress(std::mem::take(&mut prepare.dress));
             pass(worker, client, deadline, prepare, &request_id, record.as_deref_mut(), &mut tally)
@@ -140,7 +155,7 @@ async fn custody<C: Downstream>(
         }
         match worker.custody.settled().await {
             Whose::Ours => {}
-            Whose::Successors => return Err(respond::again(head)),
+            Whose::Successors => return Err(respond::elsewhere(head)),
         }
     }
 }
@@ -187,10 +202,8 @@ async fn pass<C: Downstream>(
             if let Some(record) = record {
                 record.rejected(&rejection);
             }
-            let Dress { owner, fields, .. } = client.undress();
-            let (id, head) = (request_id.as_str(), client.request());
-            let mut answer = respond::refusal(&rejection, id, head, owner.as_ref());
-            answer.fields.extend(fields);
+            let dress = client.undress();
+            let answer = refused(client, &rejection, dress, request_id);
             tally.status = Some(answer.status);
             match answered(client, deadline, limits.body_timeout, &answer).await {
                 // The request's body was not read to its end, whatever the client believes.
@@ -235,6 +248,19 @@ fn end_early<C: Downstream>(client: &mut C, plan: &Plan, tally: &Tally, why: End
         Ended::Removed => Code::NotFound,
     };
     Outcome::Reject(Rejection::new(code, why.reason()))
+}
+
+fn refused<C: Downstream>(
+    client: &C,
+    rejection: &Rejection,
+    dress: Dress,
+    request_id: &RequestId,
+) -> Answer {
+    let Dress { owner, fields, direction, is_https, .. } = dress;
+    let (id, head) = (request_id.as_str(), client.request());
+    let mut answer = respond::refusal(rejection, id, head, (owner.as_ref(), direction));
+    respond::complete(&mut answer, fields, (owner.as_ref(), is_https));
+    answer
 }
 
 /// Sends an answer of ours. How much of the request body is still on its way is for the caller to

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use http::Method;
 
+use super::coding;
 use crate::apps::streamlit;
 use crate::embed::{self, splice::Splice};
 use crate::gate::target::Address;
@@ -245,15 +246,27 @@ pub fn dressed_fields(head: &ResponseHead, dress: &Dress, mut put: impl FnMut(&[
     });
     let is_written_into = dress.bridge && is_html(&head.fields) && Splice::fits(head);
     let sets_session = dress.fields.iter().any(|(name, _)| *name == "Set-Cookie");
+    let verdict = coding::verdict(dress);
+    let front = dress.owner.as_ref().map(|owner| &owner.front().headers);
     for field in response_fields(head) {
         let is_about_original = is_written_into && embed::tells_of_original(field.name)
-            || sets_session && is_for_caches(field.name);
+            || sets_session && is_for_caches(field.name)
+            || front.is_some_and(|front| front.replaces(field.name))
+            || coding::replaces(verdict, &field, &mut put);
         if !is_about_original && edit.as_ref().is_none_or(|edit| !replaces(edit, field.name)) {
             dressed_field(&field, dress, &mut put);
         }
     }
     for (name, value) in &dress.fields {
         put(name.as_bytes(), value.as_bytes());
+    }
+    coding::add(verdict, &head.fields, &mut put);
+    for (name, value) in front.into_iter().flat_map(|front| front.joining(dress.is_https)) {
+        let is_said = dress.fields.iter().any(|(own, _)| own.eq_ignore_ascii_case(name))
+            || sets_session && is_for_caches(name.as_bytes());
+        if !is_said {
+            put(name.as_bytes(), value.as_bytes());
+        }
     }
     if sets_session {
         put(b"Cache-Control", if forbids_storing(&head.fields) { b"no-store" } else { PRIVATE });

@@ -7,8 +7,10 @@
 //! session may end them.
 
 pub mod accept;
+mod coding;
 mod collect;
 pub mod ending;
+mod files;
 pub mod frames;
 pub mod h1;
 pub mod h2;

@@ -14,15 +14,17 @@ use super::respond::{self, Answer};
 use super::worker::Worker;
 use crate::apps::engineio::{Engine, engine};
 use crate::apps::streamlit;
+use crate::compress::Order;
 use crate::config::snapshot::{AppKind, Limits, Snapshot};
 use crate::gate::target::{self, Address};
 use crate::http1::fields::Known;
 use crate::http1::framing::Framing;
 use crate::http1::head::{RequestHead, Version};
 use crate::pipeline::{
-    self, Action, Admission, Ambient, ConnectionFacts, Dress, Forward, Handshake, Owner, Passport,
-    Permit, Under, admit,
+    self, Action, Admission, Ambient, ConnectionFacts, Dress, FileAction, Forward, Handshake,
+    Owner, Passport, Permit, Scheme, Under, admit,
 };
+use crate::policy::front::compression::Verdict;
 use crate::policy::identity::Place;
 use crate::policy::limits::Moment;
 use crate::policy::session::{UnixSeconds, prefix};
@@ -43,6 +45,7 @@ const MAX_PATH: usize = 2048;
 pub enum Prepared {
     Answer(Answer),
     Forward(Box<Prepare>),
+    File(Box<FileAction>),
 }
 
 pub struct Prepare {
@@ -145,7 +148,15 @@ pub fn prepare(
             }
             _ => Err(Rejection::new(Code::Internal, "forward without an owner")),
         },
+        Ok(Action::File(mut file)) => {
+            let wire = Wire { worker, snapshot, connection, head, request_id };
+            file.dress.fields = fields;
+            file.dress.is_https = connection.scheme_of(&head.fields) == Scheme::Https;
+            file.dress.order = wire.order_file(&file, ambient.now);
+            return (Prepared::File(file), record);
+        }
         Ok(Action::Redirect(location)) => Ok(respond::redirect(location)),
+        Ok(Action::Moved(status, location)) => Ok(respond::to(status, location)),
         Ok(Action::SeeOther(location)) => Ok(respond::see_other(location)),
         Ok(Action::Answer(answer)) => Ok(respond::ours(&answer, head)),
         Err(rejection) => Err(rejection),
@@ -154,9 +165,10 @@ pub fn prepare(
         if let Some(record) = &mut record {
             record.rejected(&rejection);
         }
-        respond::refusal(&rejection, request_id.as_str(), head, owner.as_ref())
+        respond::refusal(&rejection, request_id.as_str(), head, (owner.as_ref(), None))
     });
-    answer.fields.extend(fields);
+    let is_https = connection.scheme_of(&head.fields) == Scheme::Https;
+    respond::complete(&mut answer, fields, (owner.as_ref(), is_https));
     (Prepared::Answer(answer), record)
 }
 
@@ -226,7 +238,11 @@ impl Wire<'_> {
                 && head.fields.get(Known::Expect).is_none(),
             is_events: AtomicBool::new(false),
         };
-        Prepare { plan, limits: self.snapshot.server.limits, dress: forward.dress, open }
+        let mut dress = forward.dress;
+        dress.is_https = self.connection.scheme_of(&head.fields) == Scheme::Https;
+        dress.order = (owner.front().compression.is_some() && forward.websocket.is_none())
+            .then(|| self.order(forward.target, ambient.now));
+        Prepare { plan, limits: self.snapshot.server.limits, dress, open }
     }
 
     /// Its place among all that is open. A reload since the decision has not seen it: it is judged
@@ -244,6 +260,18 @@ impl Wire<'_> {
             place.judge(|holder| fate(holder, &live));
         }
         place
+    }
+
+    fn order_file(&self, file: &FileAction, now: UnixSeconds) -> Option<Order> {
+        file.dress.owner.as_ref()?.front().compression.as_ref()?;
+        let target = format!("{}/{}", file.wanted.folder.display(), file.wanted.file);
+        Some(Order { is_file: true, ..self.order(target, now) })
+    }
+
+    fn order(&self, target: String, now: UnixSeconds) -> Order {
+        let takes_any = self.head.fields.get(Known::AcceptEncoding).is_some();
+        let compressor = takes_any.then(|| Arc::clone(&self.worker.compressor));
+        Order { compressor, target, now, is_file: false, verdict: Verdict::Pass }
     }
 }
 

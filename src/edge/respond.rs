@@ -2,15 +2,20 @@
 //!
 //! Whoever navigates gets a page, everybody else a problem document (RFC 9457); both say the same.
 
+use std::borrow::Cow;
+
 use http::{Method, StatusCode};
 
 use crate::apps::streamlit::HostConfig;
 use crate::embed;
-use crate::embed::pages::{self, Page};
+use crate::embed::pages::{self, Again, Page};
 use crate::http1::fields::Known;
 use crate::http1::head::RequestHead;
 use crate::pipeline::{self, AnswerField, Configured, Dress, Owner};
 use crate::policy::csp::{Disposition, FieldEdit};
+use crate::policy::metadata::Direction;
+use crate::policy::query;
+use crate::policy::signature::Replay;
 use crate::rejection::{Code, Rejection};
 
 /// Seconds: requests end all the time, and an upstream at its limit has room again soon.
@@ -20,37 +25,70 @@ const RETRY_OVERLOADED: &str = "2";
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
-    pub fields: Vec<AnswerField>,
+    pub fields: Vec<(Cow<'static, str>, String)>,
     pub body: Vec<u8>,
 }
 
 impl Answer {
     fn new(status: StatusCode, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
-        let fields = vec![("Content-Type", content_type.to_owned())];
+        let fields = vec![("Content-Type".into(), content_type.to_owned())];
         Self { status, fields, body: body.into() }
     }
 
     fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.fields.push((name, value.into()));
+        self.fields.push((name.into(), value.into()));
         self
     }
 }
 
-/// A refusal, in the form that its reader can use.
+/// A refusal, in the form that its reader can use. `direction` is the session's, where there is one.
 pub fn refusal(
     rejection: &Rejection,
     request_id: &str,
     head: &RequestHead,
-    owner: Option<&Owner>,
+    (owner, direction): (Option<&Owner>, Option<Direction>),
 ) -> Answer {
     if navigates(head) {
+        let direction = direction
+            .or_else(|| asked_direction(head))
+            .or_else(|| owner.and_then(|owner| owner.front().direction));
         let page = match rejection.code {
-            Code::CookiesRequired => pages::cookies_refused(None, None),
-            code => pages::refused(code, rejection.detail.as_deref(), request_id, None),
+            Code::CookiesRequired => pages::cookies_refused(None, direction),
+            code => {
+                let how = (again(rejection, head, owner), direction);
+                pages::refused(code, rejection.detail.as_deref(), request_id, how)
+            }
         };
         return with_limits(shown(rejection.status(), page, owner), rejection);
     }
     problem(rejection, request_id)
+}
+
+/// What may help. A limit is not tried again by the page: that would only spend it further. Nor is
+/// a link that opens once: it was used, whatever came of it.
+fn again(rejection: &Rejection, head: &RequestHead, owner: Option<&Owner>) -> Again {
+    let is_used_up = || {
+        let signing = owner.and_then(Owner::persona).and_then(|persona| persona.signing.as_ref());
+        signing.is_some_and(|signing| signing.replay() == Replay::Once)
+    };
+    match rejection.code.status_u16() {
+        408 | 425 | 429 | 500 | 502..=504 if head.method != Method::GET => Again::SendAgain,
+        502..=504 if !is_used_up() => Again::ByItself,
+        408 | 425 | 429 | 500 | 502..=504 => {
+            Again::ByHand(rejection.limited.as_ref().map(|limited| limited.retry_after()))
+        }
+        _ => Again::Never,
+    }
+}
+
+/// What the address asks for, where it asks for one thing.
+fn asked_direction(head: &RequestHead) -> Option<Direction> {
+    let (_, query) = head.target.split_once('?')?;
+    let mut asked = query::raw_pairs(query.as_bytes()).filter(|pair| pair.is("direction"));
+    let first = asked.next()?.decoded_value();
+    let directions = [Direction::Ltr, Direction::Rtl, Direction::Auto];
+    let direction = directions.into_iter().find(|direction| direction.as_str() == first)?;
+    asked.next().is_none().then_some(direction)
 }
 
 /// A page of ours, which may be framed by whoever may frame the owner's.
@@ -92,16 +130,22 @@ pub fn problem(rejection: &Rejection, request_id: &str) -> Answer {
         Answer::new(rejection.status(), "application/problem+json", body.to_string().into_bytes())
             .with("Cache-Control", "no-store");
     if code == Code::MethodNotAllowed {
-        return answer.with("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        return answer.with("Allow", rejection.methods.as_str());
     }
     with_limits(answer, rejection)
 }
+
+/// Seconds after which an app that is not available may be asked for again.
+const SOON: &str = "5";
 
 fn with_limits(answer: Answer, rejection: &Rejection) -> Answer {
     if rejection.code == Code::UpstreamOverloaded {
         return answer.with("Retry-After", RETRY_OVERLOADED);
     }
-    let Some(limited) = &rejection.limited else { return answer };
+    let Some(limited) = &rejection.limited else {
+        let is_unavailable = rejection.status() == StatusCode::SERVICE_UNAVAILABLE;
+        return if is_unavailable { answer.with("Retry-After", SOON) } else { answer };
+    };
     let fields = limited.fields();
     answer
         .with("Retry-After", limited.retry_after().to_string())
@@ -135,7 +179,8 @@ pub fn ours(answer: &pipeline::Answer, head: &RequestHead) -> Answer {
         pipeline::Answer::Waiting(owner) => {
             let bridge = owner.persona().and_then(|persona| persona.bridge.as_ref());
             let element = bridge.map(|bridge| bridge.element(owner.device().map(|slug| &**slug)));
-            let page = pages::waiting(&element.unwrap_or_default(), None);
+            let direction = asked_direction(head).or(owner.front().direction);
+            let page = pages::waiting(&element.unwrap_or_default(), direction);
             shown(StatusCode::OK, page, Some(owner))
         }
     }
@@ -166,6 +211,26 @@ fn script(head: &RequestHead, text: &str, tag: &'static str) -> Answer {
     answer.with("ETag", tag).with("Cache-Control", embed::SCRIPT_CACHE_CONTROL)
 }
 
+/// What the pipeline lets any answer say, and after it what the operator does.
+pub fn complete(
+    answer: &mut Answer,
+    fields: Vec<AnswerField>,
+    (owner, is_https): (Option<&Owner>, bool),
+) {
+    answer.fields.extend(fields.into_iter().map(|(name, value)| (name.into(), value)));
+    join(answer, owner, is_https);
+}
+
+/// What the operator lets all answers of a persona or site say, where ours does not say otherwise.
+fn join(answer: &mut Answer, owner: Option<&Owner>, is_https: bool) {
+    let Some(owner) = owner else { return };
+    for (name, value) in owner.front().headers.joining(is_https) {
+        if !answer.fields.iter().any(|(said, _)| said.eq_ignore_ascii_case(name)) {
+            answer.fields.push((name.to_owned().into(), value.to_owned()));
+        }
+    }
+}
+
 /// 308: the method and the body stay what they are.
 pub fn redirect(location: String) -> Answer {
     to(StatusCode::PERMANENT_REDIRECT, location)
@@ -177,10 +242,11 @@ pub fn see_other(location: String) -> Answer {
 }
 
 /// 307 to the same address, on another connection: whoever answers there decides.
-pub fn again(head: &RequestHead) -> Answer {
+pub fn elsewhere(head: &RequestHead) -> Answer {
     to(StatusCode::TEMPORARY_REDIRECT, head.target.clone()).with("Cache-Control", "no-store")
 }
 
-fn to(status: StatusCode, location: String) -> Answer {
-    Answer { status, fields: vec![("Location", location)], body: Vec::new() }
+/// Anywhere, as somebody says who knows.
+pub fn to(status: StatusCode, location: String) -> Answer {
+    Answer { status, fields: vec![("Location".into(), location)], body: Vec::new() }
 }

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::accept;
 use super::pulse::{BEAT, Pulse};
+use crate::compress::Compressor;
 use crate::config::snapshot::{Limits, Serves, Snapshot};
 use crate::net::intake::{Begin, Door, Intake};
 use crate::pipeline::Scheme;
@@ -35,6 +36,8 @@ use crate::upstream::registry::Registry;
 
 /// After a failed accept (no descriptors, mostly) trying at once would only burn the core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Looks at the disk at once, for one worker.
+const LOOKS: usize = 16;
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// What all workers share.
@@ -49,6 +52,7 @@ pub struct Shared {
     pub jars: Arc<Jars>,
     pub parked: Parked,
     pub replays: Replays,
+    pub compressor: Arc<Compressor>,
     pub upstreams: Arc<Registry>,
     pub custody: Custody,
     pub intake: Intake,
@@ -88,6 +92,7 @@ impl Shared {
             custody: Custody::default(),
             intake: Intake::new(begin),
             pulse: Pulse::default(),
+            compressor: Arc::default(),
             upstreams: Arc::default(),
             epoch: Instant::now(),
             inherited: AtomicU64::new(0),
@@ -123,6 +128,7 @@ impl Shared {
         self.jars.follow(names());
         self.parked.follow(names());
         self.replays.follow(names());
+        self.compressor.kept.follow(names());
         self.upstreams.follow(snapshot.upstreams.values(), Instant::now());
         for persona in snapshot.tenants.values().flat_map(|tenant| &tenant.personas) {
             if let Some(moment) = persona.revoked_before {
@@ -157,6 +163,7 @@ impl Shared {
         self.jars.tidy(now);
         self.parked.tidy(now);
         self.replays.tidy(now);
+        self.compressor.kept.tidy(now);
     }
 
     /// Client connections and tunnels that are open.
@@ -194,6 +201,8 @@ pub struct Worker {
     pub fleet: Fleet,
     /// What this worker has open.
     pub shard: Arc<Shard>,
+    /// Looks at the disk that may be under way: the disk's slowness must not take every thread.
+    pub disk: Semaphore,
     names: Generator,
     /// Of this thread alone: the lock is never waited for.
     assertions: Mutex<AssertionStore>,
@@ -215,6 +224,7 @@ impl Worker {
             shard: shared.streams.shard(),
             fleet: Fleet::new(Arc::clone(&shared.upstreams), turn),
             shared,
+            disk: Semaphore::new(LOOKS),
             names: Generator::seeded(seed),
             assertions: Mutex::default(),
         }
@@ -238,12 +248,17 @@ impl Worker {
         self.names.next()
     }
 
-    /// Runs a tunnel in a task of its own, counted like a connection.
-    pub fn spawn_tunnel(&self, tunnel: Pin<Box<dyn Future<Output = ()> + Send>>) {
+    /// Runs a tunnel in a task of its own, counted like a connection. `kept` is dropped after it;
+    /// it is no part of the tunnel, because a future that awaits another is twice as large.
+    pub fn spawn_tunnel(
+        &self,
+        tunnel: Pin<Box<dyn Future<Output = ()> + Send>>,
+        kept: impl Send + 'static,
+    ) {
         let open = Open::new(Arc::clone(&self.shared));
         tokio::spawn(async move {
             tunnel.await;
-            drop(open);
+            drop((open, kept));
         });
     }
 

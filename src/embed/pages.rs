@@ -4,8 +4,13 @@
 //! Decides their words and their policies. They are for visitors, so they say what a visitor can
 //! do, and give those who run the chat the two words that they need: the code and the request id.
 //!
-//! What must not happen: a page loads anything from elsewhere, runs a script other than the
-//! bridge, or says a value that was not escaped.
+//! A page about an app that cannot be reached tries again by itself ([`Again::ByItself`]): its
+//! script asks with HEAD, which starts no session and costs no launch, ever more seldom, at random
+//! moments and not in hidden tabs, and loads the page anew once something else than a failure of
+//! the app comes back. After some six minutes, or five loads in ten minutes, that is over.
+//!
+//! What must not happen: a page loads anything from elsewhere, runs a script other than the bridge
+//! and the one that tries again, sends anything a second time, or says a value that was not escaped.
 //!
 //! The policy of each page is complete except for `frame-ancestors`: that is added as to any
 //! document, by [`crate::policy::csp::CompiledCsp::edit`] with [`Page::csp`] as the upstream's.
@@ -37,6 +42,9 @@ impl Page {
 }
 
 const STYLE: &str = include_str!("pages/style.css");
+
+/// Tries again; see above.
+const RETRY: &str = include_str!("pages/retry.js");
 
 /// Waits for the page around it to say who is asking (`strict_config`). `tag` is the bridge's
 /// element, from [`super::tag`]: the bridge loads the chat once the session is complete.
@@ -72,12 +80,25 @@ pub fn cookies_refused(open: Option<&str>, direction: Option<Direction>) -> Page
     Page { body: page("The chat needs a cookie", "", &main, direction), csp: policy("") }
 }
 
+/// What a visitor who was refused may hope for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// The page looks for itself. Only for what was asked for by GET: what a form sent is never
+    /// sent twice.
+    ByItself,
+    /// Trying again by hand may help; after so many seconds, where that is known.
+    ByHand(Option<u64>),
+    /// A form may have arrived or not: whoever sent it decides.
+    SendAgain,
+    Never,
+}
+
 /// The friendly face of a problem document, for the navigation of a frame or a tab.
 pub fn refused(
     code: Code,
     detail: Option<&str>,
     request_id: &str,
-    direction: Option<Direction>,
+    (again, direction): (Again, Option<Direction>),
 ) -> Page {
     let mut main = String::from("<h1><bdi>The chat did not open</bdi></h1>\n<p><bdi>");
     escape(code.title(), &mut main);
@@ -85,22 +106,41 @@ pub fn refused(
         main.push_str("</bdi></p>\n<p><bdi>");
         escape(detail, &mut main);
     }
-    main.push_str("</bdi></p>\n<p><bdi>");
-    main.push_str(if passes_by_itself(code) {
-        "This often passes by itself: <a href=\"\">try again</a> in a moment."
-    } else {
-        "If this stays so, tell those who run the page, with these two words:"
-    });
-    main.push_str("</bdi></p>\n<p class=\"words\"><code>");
+    main.push_str("</bdi></p>\n<p id=\"again\"><bdi>");
+    match again {
+        Again::ByItself | Again::ByHand(None) => {
+            main.push_str("This often passes by itself: <a href=\"\">try again</a> in a moment.");
+        }
+        Again::ByHand(Some(seconds)) => {
+            let _ = write!(main, "You can <a href=\"\">try again</a> in {seconds} s.");
+        }
+        Again::SendAgain => main.push_str(
+            "What you sent may not have arrived. Go back, look, and send it again if need be.",
+        ),
+        Again::Never => {
+            main.push_str("If this stays so, tell those who run the page, with these two words:");
+        }
+    }
+    main.push_str("</bdi></p>\n");
+    if again == Again::ByItself {
+        main.push_str(
+            "<p id=\"wait\" role=\"status\" hidden><bdi>It opens by itself as soon as it can be \
+             reached<i class=\"dots\" aria-hidden=\"true\"></i></bdi></p>\n",
+        );
+    }
+    main.push_str("<p class=\"words\"><code>");
     escape(code.as_str(), &mut main);
     main.push_str("</code> <code>");
     escape(request_id, &mut main);
     main.push_str("</code></p>");
-    Page { body: page("The chat did not open", "", &main, direction), csp: policy("") }
-}
-
-fn passes_by_itself(code: Code) -> bool {
-    matches!(code.status_u16(), 408 | 425 | 429 | 500 | 502..=504)
+    let csp = if again == Again::ByItself {
+        let _ = write!(main, "\n<script>{RETRY}</script>");
+        static HASH: LazyLock<String> = LazyLock::new(|| digest(RETRY));
+        policy(&format!("; script-src 'sha256-{}'; connect-src 'self'", *HASH))
+    } else {
+        policy("")
+    };
+    Page { body: page("The chat did not open", "", &main, direction), csp }
 }
 
 /// `head` and `main` are ours or escaped.
@@ -119,9 +159,13 @@ fn page(title: &str, head: &str, main: &str, direction: Option<Direction>) -> St
 }
 
 fn policy(more: &str) -> String {
-    static HASH: LazyLock<String> = LazyLock::new(|| BASE64_STANDARD.encode(Sha256::digest(STYLE)));
+    static HASH: LazyLock<String> = LazyLock::new(|| digest(STYLE));
     format!(
         "default-src 'none'; style-src 'sha256-{}'{more}; base-uri 'none'; form-action 'none'",
         *HASH
     )
+}
+
+fn digest(text: &str) -> String {
+    BASE64_STANDARD.encode(Sha256::digest(text))
 }

@@ -1,16 +1,19 @@
 //! What any request must be, before it is asked whose it is.
 
+use std::sync::Arc;
+
 use http::Method;
 
 use super::facts::ConnectionFacts;
-use super::outcome::{Action, Handshake};
+use super::outcome::{Action, Dress, FileAction, Handshake};
 use super::with_query;
 use crate::config::snapshot::Snapshot;
 use crate::gate::target::Address;
 use crate::http1::fields::Known;
 use crate::http1::framing::Framing;
 use crate::http1::head::{RequestHead, Version};
-use crate::rejection::{Code, Rejection};
+use crate::policy::front::folders::{self, Wanted};
+use crate::rejection::{Code, Methods, Rejection};
 
 pub(super) fn expectation(head: &RequestHead) -> Result<(), Rejection> {
     let mut expectations = head.fields.all(Known::Expect);
@@ -83,6 +86,46 @@ pub(super) fn body_limit(snapshot: &Snapshot, head: &RequestHead) -> Result<(), 
         }
         _ => Ok(()),
     }
+}
+
+/// What an ACME client left for its authority, which asks by plain HTTP and by any name.
+pub(super) fn challenge(
+    snapshot: &Snapshot,
+    head: &RequestHead,
+    address: &Address<'_>,
+) -> Option<Action> {
+    let folder = snapshot.server.acme_webroot.as_ref()?;
+    folders::challenge(&address.path)?;
+    if !is_read(&head.method) {
+        return None;
+    }
+    let file = address.path[1..].to_owned();
+    Some(Action::File(Box::new(FileAction {
+        wanted: Wanted { folder: Arc::clone(folder), file },
+        media_type: Some("text/plain"),
+        as_folder: None,
+        dress: Dress::default(),
+    })))
+}
+
+/// A site's file.
+pub(super) fn file(
+    wanted: Wanted,
+    head: &RequestHead,
+    address: &Address<'_>,
+    dress: Dress,
+) -> Result<Action, Rejection> {
+    if !is_read(&head.method) {
+        let refusal = Rejection::new(Code::MethodNotAllowed, "files are only read");
+        return Err(refusal.allowing(Methods::Read));
+    }
+    let as_folder = !address.path.ends_with('/');
+    let as_folder = as_folder.then(|| with_query(&format!("{}/", address.path), address.query));
+    Ok(Action::File(Box::new(FileAction { wanted, media_type: None, as_folder, dress })))
+}
+
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
 }
 
 /// Navigations, form posts among them. A CORS preflight would not follow.

@@ -3,10 +3,16 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use http::StatusCode;
+
+use crate::compress::Order;
 use crate::config::snapshot::{AppKind, Persona, Shell, Site, Upstream};
 use crate::gate::target::Address;
 use crate::policy::csp::CompiledCsp;
+use crate::policy::front::Front;
+use crate::policy::front::folders::Wanted;
 use crate::policy::identity::{Identity, SessionHash};
+use crate::policy::metadata::Direction;
 use crate::policy::session::{SessionId, UnixSeconds};
 use crate::policy::shared_host::Scope;
 use crate::rejection::Rejection;
@@ -50,6 +56,15 @@ impl Owner {
                 &persona.upstream
             }
             Owner::Site(site) => &site.upstream,
+        }
+    }
+
+    pub fn front(&self) -> &Front {
+        match self {
+            Owner::Persona(persona) | Owner::Device(persona, _) | Owner::Shell(persona, _) => {
+                &persona.front
+            }
+            Owner::Site(site) => &site.front,
         }
     }
 
@@ -121,10 +136,25 @@ pub enum Action {
     Forward(Box<Forward>),
     /// 308 to this location.
     Redirect(String),
+    /// To this location, as the operator says.
+    Moved(StatusCode, String),
     /// 303 to this location: the next step of a launch.
     SeeOther(String),
+    /// A file, if it is there.
+    File(Box<FileAction>),
     /// Answered here, in the app's place.
     Answer(Answer),
+}
+
+/// A file that answers in an upstream's place.
+#[derive(Debug)]
+pub struct FileAction {
+    pub wanted: Wanted,
+    /// As it is said; else by the file's name.
+    pub media_type: Option<&'static str>,
+    /// Where its path leads without a trailing slash, if it is a folder.
+    pub as_folder: Option<String>,
+    pub dress: Dress,
 }
 
 /// An answer of ours.
@@ -202,6 +232,12 @@ pub struct Dress {
     pub fields: Vec<AnswerField>,
     /// The page lives below `/.v/TOKEN`.
     pub under: Option<Under>,
+    /// Of text, as the session's launch has it.
+    pub direction: Option<Direction>,
+    /// The browser came by https: HSTS may be said.
+    pub is_https: bool,
+    /// Present where answers may be compressed.
+    pub order: Option<Order>,
     /// The host is other tenants' too: this much of it is the app's.
     pub scope: Option<Box<Scope>>,
 }

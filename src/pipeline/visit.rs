@@ -377,6 +377,9 @@ impl Visit<'_> {
             replaces_cors: Reach::of(self.persona.app) == Reach::EmbedOrigins,
             fields: Vec::new(),
             under,
+            direction: session.as_ref().and_then(|session| session.identity.direction),
+            is_https: false,
+            order: None,
             scope: self.is_shared.then(|| {
                 let own = self.path.strip_suffix(self.below).unwrap_or(self.path);
                 Box::new(Scope::new(own, self.owner.strips_prefix()))

@@ -5,6 +5,7 @@
 
 pub mod assertion;
 pub mod csp;
+pub mod front;
 pub mod identity;
 pub mod injection;
 pub mod launch;

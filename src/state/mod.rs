@@ -2,6 +2,7 @@
 //! every map in it is bounded.
 
 pub mod custody;
+pub mod encoded;
 pub mod jar;
 pub mod limits;
 mod names;

@@ -3,13 +3,16 @@
 //! A worker puts a record into a bounded queue and goes on; a thread of its own formats and writes
 //! them in batches. A full queue drops records and counts them: a slow disk never slows a request.
 //! No query, no header value but the request id, ever.
+//!
+//! A file that was moved away is opened anew on request ([`LogHandle::reopen`]), as logrotate asks
+//! with SIGUSR1: what was written before goes to the old one, no line is cut or lost.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
@@ -161,6 +164,10 @@ struct Shared {
     stop: AtomicBool,
     dropped: AtomicU64,
     writer: std::sync::OnceLock<std::thread::Thread>,
+    /// Where lines go, if that is a file.
+    path: Option<PathBuf>,
+    /// The same path opened anew; the writer goes over to it.
+    fresh: Mutex<Option<File>>,
 }
 
 impl LogHandle {
@@ -183,6 +190,19 @@ impl LogHandle {
         {
             writer.unpark();
         }
+    }
+
+    /// Opens the file anew; false where lines go elsewhere. Where it cannot be opened, lines go on to
+    /// the old one.
+    pub fn reopen(&self) -> io::Result<bool> {
+        let Some(shared) = &self.shared else { return Ok(false) };
+        let Some(path) = &shared.path else { return Ok(false) };
+        let file = open(path)?;
+        *shared.fresh.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+        if let Some(writer) = shared.writer.get() {
+            writer.unpark();
+        }
+        Ok(true)
     }
 
     /// Records that were dropped because the writer could not keep up.
@@ -240,6 +260,11 @@ pub fn start(destination: &AccessLog) -> io::Result<(LogHandle, LogWriter)> {
         stop: AtomicBool::new(false),
         dropped: AtomicU64::new(0),
         writer: std::sync::OnceLock::new(),
+        path: match destination {
+            AccessLog::File(path) => Some(path.clone()),
+            AccessLog::Off | AccessLog::Stdout => None,
+        },
+        fresh: Mutex::default(),
     });
     let inside = Arc::clone(&shared);
     let thread = std::thread::Builder::new()
@@ -251,13 +276,18 @@ pub fn start(destination: &AccessLog) -> io::Result<(LogHandle, LogWriter)> {
     Ok((LogHandle { shared: Some(shared) }, writer))
 }
 
-fn open(path: &Path) -> io::Result<std::fs::File> {
+fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
 #[allow(clippy::disallowed_methods, reason = "a thread of its own, no worker")]
 fn run(shared: &Shared, mut out: BufWriter<Box<dyn Write + Send>>) {
     loop {
+        let fresh = shared.fresh.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(file) = fresh {
+            let _ = out.flush();
+            out = BufWriter::with_capacity(64 * 1024, Box::new(file));
+        }
         while let Some(record) = shared.queue.pop() {
             // A log that cannot be written must not stop the server; the next line may succeed.
             let _ = serde_json::to_writer(&mut out, &record.line());
@@ -314,5 +344,36 @@ mod tests {
         assert_eq!(paths.len(), 100);
         assert_eq!(paths[99], json!("/99\n\"\u{1}"));
         assert_eq!(handle.dropped(), 0);
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_opened_anew_and_no_line_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, moved) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
+        let (handle, writer) = start(&AccessLog::File(path.clone())).unwrap();
+        let lines = |path: &Path| std::fs::read_to_string(path).unwrap_or_default().lines().count();
+        handle.write(Box::default());
+        let until = std::time::Instant::now() + Duration::from_secs(10);
+        while lines(&path) < 1 {
+            assert!(std::time::Instant::now() < until);
+            std::thread::yield_now();
+        }
+        std::fs::rename(&path, &moved).unwrap();
+        handle.write(Box::default());
+        assert!(handle.reopen().unwrap());
+        handle.write(Box::default());
+        drop(writer);
+        assert_eq!(lines(&moved) + lines(&path), 3);
+        assert!(lines(&moved) >= 1 && lines(&path) >= 1);
+    }
+
+    #[test]
+    fn a_log_that_is_no_file_and_a_folder_that_is_gone_are_told_of() {
+        assert!(!LogHandle::off().reopen().unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let (handle, _writer) = start(&AccessLog::File(path)).unwrap();
+        folder.close().unwrap();
+        assert!(handle.reopen().is_err());
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::task::{Context, Poll};
 
 use super::connection::Incoming;
+use crate::compress::Encoder;
 use crate::embed::splice::Splice;
 use crate::http1::BodyError;
 use crate::http1::fields::Fields;
@@ -42,7 +43,14 @@ pub trait Client {
         None
     }
 
-    /// Begins the final response; `framing` is the upstream's, longer by what joins the body.
+    /// What compresses the body of the final response, which is framed so, with what joins it.
+    /// Asked about every final response before its head is sent.
+    fn encode(&mut self, _head: &ResponseHead, _framing: Framing) -> Option<Encoder> {
+        None
+    }
+
+    /// Begins the final response; `framing` is the upstream's, longer by what joins the body,
+    /// or that of its compressed form.
     fn send_head(&mut self, head: &ResponseHead, framing: Framing) -> io::Result<()>;
 
     /// Begins the answer to a WebSocket handshake that the upstream accepted.

@@ -16,8 +16,10 @@ use tokio::time::Instant;
 
 use super::client::{Client, ClientError};
 use super::connection::{Incoming, UpstreamError};
+use super::passage::{NOT_ENCODED, SLICE, drain, put};
 use super::server::Server;
 use crate::apps::engineio::BEGINNING;
+use crate::compress::Encoder;
 use crate::config::snapshot::Limits;
 use crate::embed::splice::{Look, Splice};
 use crate::http1::BodyError;
@@ -126,6 +128,10 @@ pub struct Exchange<'a, C, S> {
     before: (Waiting, u64),
     /// What joins the response body, until it has. Few answers have it.
     splice: Option<Box<Splice>>,
+    /// What compresses the response body.
+    encoder: Option<Box<Encoder>>,
+    /// Bytes that were compressed in this poll.
+    encoded: usize,
 }
 
 impl<'a, C: Client, S: Server> Exchange<'a, C, S> {
@@ -162,6 +168,8 @@ impl<'a, C: Client, S: Server> Exchange<'a, C, S> {
             moved: 0,
             before: (Waiting::RequestBody, 0),
             splice: None,
+            encoder: None,
+            encoded: 0,
         }
     }
 
@@ -176,6 +184,7 @@ impl<'a, C: Client, S: Server> Exchange<'a, C, S> {
         cx: &mut Context<'_>,
         deadline: &mut Deadline,
     ) -> Poll<Result<Done, Failure>> {
+        self.encoded = 0;
         self.poll_upload(cx)?;
         if let Poll::Ready(done) = self.poll_download(cx)? {
             return Poll::Ready(Ok(done));
@@ -269,7 +278,8 @@ impl<'a, C: Client, S: Server> Exchange<'a, C, S> {
                     Poll::Ready(()) => self.download = Download::Joining,
                 },
                 Download::Joining => {
-                    if self.poll_own(cx)?.is_pending() {
+                    if self.poll_own(cx)?.is_pending() || self.poll_encoded(cx, true)?.is_pending()
+                    {
                         return Ok(Poll::Pending);
                     }
                     let trailers = self.upstream.trailers();
@@ -333,6 +343,12 @@ impl<'a, C: Client, S: Server> Exchange<'a, C, S> {
         if let Some(told) = self.is_events.filter(|_| is_event_stream(head)) {
             told.store(true, Ordering::Relaxed);
         }
+        let encoder = self.client.encode(head, framing);
+        let framing = encoder.as_ref().map_or(framing, |encoder| match encoder.length() {
+            Some(length) => Framing::Length(length),
+            None => Framing::Chunked,
+        });
+        self.encoder = encoder.map(Box::new);
         self.client.send_head(head, framing).map_err(|_| Failure::ClientGone)?;
         self.download = Download::Body;
         self.waiting = Waiting::Stream;
@@ -344,9 +360,18 @@ impl<'a, C: Client, S: Server> Exchange<'a, C, S> {
             if self.poll_own(cx)?.is_pending() {
                 return Ok(Poll::Pending);
             }
+            if self.encoded > SLICE {
+                // The worker's other connections come first.
+                cx.waker().wake_by_ref();
+                self.waiting = Waiting::Stream;
+                return Ok(Poll::Pending);
+            }
             let incoming = match self.upstream.poll_body(cx) {
                 Poll::Pending => {
                     // An open stream: what came so far must not wait for the rest.
+                    if self.poll_encoded(cx, false)?.is_pending() {
+                        return Ok(Poll::Pending);
+                    }
                     self.waiting = match self.client.poll_flush(cx) {
                         Poll::Pending => Waiting::ClientTakes,
                         Poll::Ready(Ok(())) => Waiting::Stream,
@@ -373,11 +398,13 @@ impl<'a, C: Client, S: Server> Exchange<'a, C, S> {
                     Look::Pass(count) => &data[..count],
                 },
             };
-            let Poll::Ready(sent) = self.client.poll_data(cx, data) else {
+            let Poll::Ready(sent) = put(self.client, &mut self.encoder, self.tally, cx, data)?
+            else {
                 self.waiting = Waiting::ClientTakes;
                 return Ok(Poll::Pending);
             };
-            let count = sent.map_err(|_| Failure::ClientGone)?;
+            self.encoded += if self.encoder.is_some() { sent } else { 0 };
+            let count = sent;
             if let Some(beginning) = &mut self.tally.beginning {
                 let wanted = BEGINNING.saturating_sub(beginning.len()).min(count);
                 beginning.extend_from_slice(&data[..wanted]);
@@ -386,7 +413,6 @@ impl<'a, C: Client, S: Server> Exchange<'a, C, S> {
                 splice.passed(count);
             }
             self.upstream.consume(count);
-            self.tally.response_bytes += count as u64;
             self.moved += count as u64;
         }
     }
@@ -395,19 +421,33 @@ impl<'a, C: Client, S: Server> Exchange<'a, C, S> {
     fn poll_own(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
         let Some(splice) = &mut self.splice else { return Ok(Poll::Ready(())) };
         while !splice.own().is_empty() {
-            let Poll::Ready(sent) = self.client.poll_data(cx, splice.own()) else {
+            let own = splice.own();
+            let Poll::Ready(count) = put(self.client, &mut self.encoder, self.tally, cx, own)?
+            else {
                 self.waiting = Waiting::ClientTakes;
                 return Ok(Poll::Pending);
             };
-            let count = sent.map_err(|_| Failure::ClientGone)?;
             splice.sent(count);
-            self.tally.response_bytes += count as u64;
             self.moved += count as u64;
         }
         if splice.is_over() {
             self.splice = None;
         }
         Ok(Poll::Ready(()))
+    }
+
+    /// Brings out what the encoder holds: the stream pauses, or has ended.
+    fn poll_encoded(&mut self, cx: &mut Context<'_>, is_end: bool) -> Result<Poll<()>, Failure> {
+        let Some(encoder) = &mut self.encoder else { return Ok(Poll::Ready(())) };
+        let brought = if is_end { encoder.finish() } else { encoder.flush() };
+        brought.map_err(|_| Failure::UpstreamProtocol(NOT_ENCODED))?;
+        let before = encoder.own().len();
+        let drained = drain(self.client, encoder, self.tally, cx)?;
+        self.moved += (before - encoder.own().len()) as u64;
+        if drained.is_pending() {
+            self.waiting = Waiting::ClientTakes;
+        }
+        Ok(drained)
     }
 
     /// Nothing can be moved: how long may that last?

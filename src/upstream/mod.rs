@@ -32,6 +32,7 @@ pub mod group;
 pub mod http2;
 pub mod member;
 mod on_server;
+pub mod passage;
 pub mod policy;
 pub mod pool;
 pub mod registry;

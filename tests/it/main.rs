@@ -10,12 +10,16 @@
 
 mod harness;
 
+mod compression;
 mod endurance;
+mod errors;
 mod exchange;
 mod firewall;
 mod fleet;
+mod folders;
 mod framing;
 mod front;
+mod fronts;
 mod fuzz_upstream;
 mod gate;
 mod http2;

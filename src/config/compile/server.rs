@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ pub fn compile(root: &Root, compiler: &mut Compiler<'_>) -> ServerSettings {
         drain_timeout: raw.drain_timeout.as_ref().map_or(DRAIN_TIMEOUT, |at| at.value),
         upgrade_socket: upgrade_socket(raw, compiler),
         close_within: raw.close_within.as_ref().map_or(CLOSE_WITHIN, |at| at.value),
+        acme_webroot: acme_webroot(raw, compiler),
         limits: limits(raw.limits.as_ref().map(|at| &*at.value), compiler),
     };
     check_listeners(root, raw, compiler);
@@ -51,6 +53,26 @@ fn upgrade_socket(raw: &Server, compiler: &mut Compiler<'_>) -> Option<PathBuf> 
         compiler.problems.error(at.spot, "server.upgrade_socket", Wrong::new(what, remedy));
     }
     Some(path)
+}
+
+/// Where an ACME client leaves its answers.
+fn acme_webroot(raw: &Server, compiler: &mut Compiler<'_>) -> Option<Arc<Path>> {
+    let at = raw.acme_webroot.as_ref()?;
+    let redirects = raw.http_mode.as_ref().is_none_or(|at| at.value == HttpMode::Redirect);
+    let has_http = raw.http.as_ref().is_some_and(|at| !at.value.is_empty());
+    if !redirects || !has_http {
+        let what =
+            "there is no plain listener of ours that redirects, so that the key has no effect";
+        let wrong = Wrong::new(what, "write http = [\"0.0.0.0:80\"], or leave it out");
+        compiler.problems.error(at.spot, "server.acme_webroot", wrong);
+    }
+    let folder = compiler.base.join(&at.value.0);
+    if !folder.is_dir() {
+        let what = format!("{} is no folder now", at.value.0.display());
+        let wrong = Wrong::new(what, "make it, or write the webroot of your ACME client");
+        compiler.problems.warning(at.spot, "server.acme_webroot", wrong);
+    }
+    Some(folder.into())
 }
 
 fn one_per_core() -> usize {

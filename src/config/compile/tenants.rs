@@ -18,7 +18,8 @@ use super::assertion::Assertions;
 use super::framing::Framing;
 use super::signing::{Signer, Signing};
 use super::{
-    Compiler, Surroundings, dangling, hosts, identity, injection, limits, secrets, shells,
+    Compiler, Surroundings, dangling, folders, front, hosts, identity, injection, limits, secrets,
+    shells,
 };
 use crate::apps::streamlit::HostConfig;
 use crate::embed::{Around, Bridge};
@@ -97,6 +98,7 @@ struct Inherited<'c, 'r> {
     rules: Arc<Rules>,
     revoked_before: Option<UnixSeconds>,
     around: injection::Around<'r>,
+    front: &'c front::Defaults,
 }
 
 /// Compiles a tenant.
@@ -123,6 +125,7 @@ pub fn part(
             compiler,
         ),
         around: injection::Around { tenant: &entry.name, has_internal: is_asked_for },
+        front: &around.facts.front,
     };
     let mut personas = Vec::new();
     for one in raw.personas.iter().flat_map(|at| at.value.iter()) {
@@ -145,12 +148,15 @@ pub fn part(
         embeds(entry, one, &key, compiler);
         let hosts = host_list(one.value.hosts.as_ref(), &key, compiler);
         let upstream = upstream(one.value.upstream.as_ref(), &key, around.upstreams, compiler);
+        let folders = folders::compile(one, &key, compiler);
         let site = Arc::new(Site {
             tenant: entry.name.clone(),
             name: one.name.clone(),
             hosts: hosts.iter().map(|at| at.value.0.clone()).collect(),
             upstream: upstream.unwrap_or_else(|| stand_in(&one.name)),
             framing: framing.site(one, compiler),
+            folders,
+            front: front::site(one, hosts, inherited.front, (&entry.name, compiler)),
         });
         placed.push(Placed::new(Claimant::Site(site.clone()), hosts));
         sites.push(site);
@@ -231,6 +237,7 @@ fn persona(
         injection: injection::compile(one, inherited.around, compiler),
         variables: injection::variables(one, inherited.around, compiler),
         signing: inherited.signing.persona(one, compiler),
+        front: front::persona(one, hosts, inherited.front, (&tenant.name, compiler)),
     }
 }
 

@@ -6,6 +6,8 @@ use std::task::{Context, Poll, ready};
 use http::{Method, StatusCode};
 
 use super::Http1;
+use crate::compress::Encoder;
+use crate::edge::coding::{encoder, is_encoded};
 use crate::edge::handle::Downstream;
 use crate::edge::headers::{
     dressed_fields, interim_fields, is_trailer, splice, switch_fields, write_length,
@@ -140,6 +142,10 @@ impl Client for Http1 {
         splice(head, &self.dress)
     }
 
+    fn encode(&mut self, head: &ResponseHead, framing: Framing) -> Option<Encoder> {
+        encoder(&self.head, head, framing, &mut self.dress)
+    }
+
     fn send_head(&mut self, head: &ResponseHead, framing: Framing) -> io::Result<()> {
         let framing = match framing {
             Framing::UntilClose | Framing::Chunked if self.head.version == Version::Http10 => {
@@ -157,6 +163,7 @@ impl Client for Http1 {
         match framing {
             Framing::Length(length) => write_length(out, length),
             Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+            Framing::Empty if is_encoded(&self.dress) => {}
             Framing::Empty => write_declared_length(out, head, &self.head.method),
             Framing::UntilClose => {}
         }

@@ -10,6 +10,8 @@ use http::header::{CONTENT_LENGTH, DATE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::SEND_BUFFER;
+use crate::compress::Encoder;
+use crate::edge::coding::{encoder, is_encoded};
 use crate::edge::handle::Downstream;
 use crate::edge::headers::{dressed_fields, interim_fields, is_trailer, splice, switch_fields};
 use crate::edge::respond::Answer;
@@ -238,6 +240,10 @@ impl Client for Http2 {
         splice(head, &self.dress)
     }
 
+    fn encode(&mut self, head: &ResponseHead, framing: Framing) -> Option<Encoder> {
+        encoder(&self.head, head, framing, &mut self.dress)
+    }
+
     fn send_head(&mut self, head: &ResponseHead, framing: Framing) -> io::Result<()> {
         let mut response = self.response(head.status);
         let map = response.headers_mut();
@@ -248,8 +254,9 @@ impl Client for Http2 {
                 self.owed = Some(length);
             }
             Framing::Empty => {
-                let declares =
-                    self.head.method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED;
+                let declares = !is_encoded(&self.dress)
+                    && (self.head.method == Method::HEAD
+                        || head.status == StatusCode::NOT_MODIFIED);
                 if let (true, Some(length)) = (declares, head.fields.single(Known::ContentLength)) {
                     append(map, CONTENT_LENGTH.as_str().as_bytes(), length);
                 }

@@ -1,6 +1,10 @@
 use super::*;
 use crate::policy::csp::syntax;
 
+const AGAIN: [Again; 5] =
+    [Again::ByItself, Again::ByHand(None), Again::ByHand(Some(7)), Again::SendAgain, Again::Never];
+const PLAIN: (Again, Option<Direction>) = (Again::Never, None);
+
 fn all() -> Vec<Page> {
     let tag = super::super::tag("/chat/a", "", None);
     let mut pages = Vec::new();
@@ -8,7 +12,10 @@ fn all() -> Vec<Page> {
         pages.push(waiting(&tag, direction));
         pages.push(cookies_refused(None, direction));
         pages.push(cookies_refused(Some("/?mode=customer&user_id=\"><script>"), direction));
-        pages.extend(Code::ALL.iter().map(|&code| refused(code, None, "id-\"'<b>&", direction)));
+        for again in AGAIN {
+            let refused = |&code| refused(code, None, "id-\"'<b>&", (again, direction));
+            pages.extend(Code::ALL.iter().map(refused));
+        }
     }
     pages
 }
@@ -23,17 +30,20 @@ fn every_page_is_one_accessible_document() {
         let has_name = body.contains("<h1>") || body.contains("role=\"status\"");
         assert!(has_name, "{body}");
         assert_eq!(body.matches("<bdi>").count(), body.matches("</bdi>").count(), "{body}");
-        assert!(body.is_ascii() && body.len() < 4096, "{} bytes", body.len());
+        assert!(body.is_ascii() && body.len() < 6144, "{} bytes", body.len());
     }
 }
 
 #[test]
-fn nothing_is_loaded_and_nothing_runs_but_the_bridge() {
+fn nothing_is_loaded_and_nothing_runs_but_the_bridge_and_the_retry() {
     for Page { body, csp } in all() {
-        let scripts = body.matches("<script").count();
-        assert_eq!(scripts, body.matches("<script src=\"/chat/a/.vestibule/bridge.js\"").count());
-        assert_eq!(scripts, usize::from(csp.contains("script-src 'self'")));
-        assert_eq!(scripts, usize::from(csp.contains("connect-src 'self'")));
+        let bridges = body.matches("<script src=\"/chat/a/.vestibule/bridge.js\"").count();
+        let retries = body.matches(&format!("<script>{RETRY}</script>")).count();
+        assert_eq!(body.matches("<script").count(), bridges + retries);
+        assert_eq!(bridges, usize::from(csp.contains("script-src 'self'")));
+        let hash = format!("script-src 'sha256-{}'", digest(RETRY));
+        assert_eq!(retries, usize::from(csp.contains(&hash)));
+        assert_eq!(bridges + retries, usize::from(csp.contains("connect-src 'self'")));
         for forbidden in [" style=", " onclick=", " onload=", "@import", "url(", "//", "<img"] {
             assert!(!body.contains(forbidden), "{forbidden} in {body}");
         }
@@ -46,9 +56,9 @@ fn nothing_is_loaded_and_nothing_runs_but_the_bridge() {
 
 #[test]
 fn the_policy_admits_the_style_that_is_sent() {
-    let Page { body, csp } = refused(Code::NotFound, None, "id", None);
+    let Page { body, csp } = refused(Code::NotFound, None, "id", PLAIN);
     let style = body.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
-    let hash = BASE64_STANDARD.encode(Sha256::digest(style));
+    let hash = digest(style);
     let policies: Vec<_> = syntax::policies(csp.as_bytes()).collect();
     let list = policies[0].get("style-src").unwrap();
     assert_eq!(list.values.as_slice(), [format!("'sha256-{hash}'").as_str()]);
@@ -56,7 +66,7 @@ fn the_policy_admits_the_style_that_is_sent() {
 
 #[test]
 fn values_are_escaped() {
-    let page = refused(Code::UserIdMissing, Some("<i>5 < 6"), "<b>\"'&", None);
+    let page = refused(Code::UserIdMissing, Some("<i>5 < 6"), "<b>\"'&", PLAIN);
     assert!(page.body.contains("<p><bdi>&lt;i&gt;5 &lt; 6</bdi></p>"), "{}", page.body);
     assert!(page.body.contains("<code>&lt;b&gt;&quot;&#39;&amp;</code>"), "{}", page.body);
     let page = cookies_refused(Some("/?a=1&b=\"><script>"), None);
@@ -65,19 +75,18 @@ fn values_are_escaped() {
 }
 
 #[test]
-fn a_visitor_is_told_to_try_again_only_where_that_helps() {
-    for (code, again) in [
-        (Code::UpstreamTimeout, true),
-        (Code::UpstreamUnreachable, true),
-        (Code::Internal, true),
-        (Code::UserIdMissing, false),
-        (Code::FrameOnly, false),
-        (Code::MethodNotImplemented, false),
-        (Code::VersionUnsupported, false),
+fn a_visitor_is_told_what_may_help() {
+    for (again, said) in [
+        (Again::ByItself, "It opens by itself"),
+        (Again::ByItself, ">try again</a> in a moment"),
+        (Again::ByHand(None), ">try again</a> in a moment"),
+        (Again::ByHand(Some(7)), ">try again</a> in 7 s."),
+        (Again::SendAgain, "Go back, look, and send it again"),
+        (Again::Never, "tell those who run the page"),
     ] {
-        let page = refused(code, None, "id", None);
-        assert_eq!(page.body.contains("try again"), again, "{}", code.as_str());
-        assert!(page.body.contains(code.as_str()));
+        let page = refused(Code::UpstreamTimeout, None, "id", (again, None));
+        assert!(page.body.contains(said), "{again:?}: {}", page.body);
+        assert!(page.body.contains("upstream_timeout"));
     }
 }
 

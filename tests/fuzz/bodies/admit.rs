@@ -83,8 +83,10 @@ fn check(snapshot: &Snapshot, connection: &ConnectionFacts, head: &RequestHead, 
     let admission = vestibule::pipeline::admit(snapshot, connection, head, &ambient);
     let visible = |text: &str| text.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
     let forward = match admission.verdict {
-        Err(_) | Ok(Action::Answer(_)) => return,
-        Ok(Action::Redirect(location) | Action::SeeOther(location)) => {
+        Err(_) | Ok(Action::Answer(_) | Action::File(_)) => return,
+        Ok(
+            Action::Redirect(location) | Action::SeeOther(location) | Action::Moved(_, location),
+        ) => {
             let sound = location.starts_with('/') && !location.starts_with("//")
                 || ["https://a.test/", "https://b.test/"].iter().any(|at| location.starts_with(at))
                 || location.starts_with("https://") && location.contains(".wild.test/");
@@ -187,6 +189,8 @@ fn snapshot(http_mode: HttpMode) -> Snapshot {
         hosts: vec!["b.test".into()],
         upstream: upstream(),
         framing: vestibule::policy::csp::CompiledCsp::none(),
+        folders: Default::default(),
+        front: Default::default(),
     };
     add("b.test", "/", Target::Site(Arc::new(site)));
     Snapshot {
@@ -198,6 +202,7 @@ fn snapshot(http_mode: HttpMode) -> Snapshot {
             workers: 1,
             trusted_proxies: vec![],
             proxy_protocol: false,
+            acme_webroot: None,
             drain_timeout: Duration::ZERO,
             upgrade_socket: None,
             close_within: Duration::ZERO,
@@ -243,6 +248,7 @@ fn persona(name: &str, host: &str, path: &str) -> Arc<Persona> {
         injection: None,
         variables: Default::default(),
         signing: None,
+        front: Default::default(),
         tenant: "acme".into(),
         name: name.into(),
         hosts: vec![host.into()],

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 use vestibule::app::{App, Options};
 use vestibule::config::snapshot::{
     AccessLog, AdminSettings, AppKind, Device, HttpMode, InternalSettings, Limits, Mode, Persona,
-    Server, ServerAddress, ServerId, ServerSettings, Snapshot, TelemetrySettings, Tenant,
+    Server, ServerAddress, ServerId, ServerSettings, Site, Snapshot, TelemetrySettings, Tenant,
     TlsSettings, TlsVersion, Upstream, UpstreamTls,
 };
+use vestibule::policy::front::Front;
+use vestibule::policy::front::folders::Folders;
 use vestibule::policy::limits::{Rate, Rules};
 use vestibule::policy::metadata::{MetadataPolicy, UserIdFormat, UserIdRule};
 use vestibule::policy::origin::{OpaqueLaunch, OriginRules};
@@ -39,6 +41,11 @@ pub struct Builder {
     pub close_within: Duration,
     /// Listens for operators too.
     pub admin: bool,
+    /// What stands in front of each persona.
+    pub front: fn() -> Front,
+    pub acme_webroot: Option<PathBuf>,
+    /// Hosts that are served from folders.
+    sites: Vec<(&'static str, PathBuf)>,
     routes: Vec<Route>,
     /// One certificate for each list of names.
     certificates: Vec<Vec<&'static str>>,
@@ -71,6 +78,9 @@ impl Default for Builder {
             drain_timeout: PATIENCE,
             close_within: Duration::from_secs(1),
             admin: false,
+            front: Front::default,
+            acme_webroot: None,
+            sites: Vec::new(),
             routes: Vec::new(),
             certificates: vec![vec!["chat.test", "*.wild.test"]],
         }
@@ -93,6 +103,12 @@ impl Builder {
     ) -> Self {
         let servers = vec![(address, tls)];
         self.routes.push(Route { host, path: "/", devices: Vec::new(), servers });
+        self
+    }
+
+    /// A site from a folder.
+    pub fn site(mut self, host: &'static str, folder: &Path) -> Self {
+        self.sites.push((host, folder.to_owned()));
         self
     }
 
@@ -135,6 +151,21 @@ impl Builder {
                 routes.insert(route.host, &path, target).unwrap();
             }
         }
+        for (host, folder) in &self.sites {
+            let mut folders = Folders::default();
+            folders.insert("/", Arc::from(&**folder));
+            let upstream = Arc::clone(&self.persona_of(&nowhere(), 0).upstream);
+            let site = Arc::new(Site {
+                tenant: "acme".into(),
+                name: "site".into(),
+                hosts: vec![(*host).into()],
+                upstream,
+                framing: vestibule::policy::csp::CompiledCsp::none(),
+                folders,
+                front: Front::default(),
+            });
+            routes.insert(host, "/", Target::Site(site)).unwrap();
+        }
         let mut certificates = CertStore::default();
         for names in &self.certificates {
             certificates.insert(Arc::new(certificate(ca, names)));
@@ -148,6 +179,7 @@ impl Builder {
                 workers: 1,
                 trusted_proxies: self.trusted_proxies.iter().map(|n| n.parse().unwrap()).collect(),
                 proxy_protocol: self.proxy_protocol,
+                acme_webroot: self.acme_webroot.as_deref().map(Arc::from),
                 drain_timeout: self.drain_timeout,
                 upgrade_socket: None,
                 close_within: self.close_within,
@@ -198,6 +230,7 @@ impl Builder {
             injection: None,
             variables: Default::default(),
             signing: None,
+            front: (self.front)(),
             tenant: "acme".into(),
             name: format!("persona-{index}").into(),
             hosts: vec![route.host.into()],
@@ -230,6 +263,10 @@ fn tenant(personas: Vec<Arc<Persona>>) -> Tenant {
         embed_origins: Vec::new(),
         assertion_keys: Vec::new(),
     }
+}
+
+fn nowhere() -> Route {
+    Route { host: "nowhere.test", path: "/", devices: Vec::new(), servers: Vec::new() }
 }
 
 /// Tests of messages must not meet limits.
