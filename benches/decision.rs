@@ -125,6 +125,7 @@ impl World {
             now: UnixSeconds(1_763_683_200),
             moment,
             random: &random,
+            is_ours: true,
             limiter: &self.limiter,
             sessions: &self.sessions,
             jars: &self.jars,

@@ -7,7 +7,7 @@ mod stopping;
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -20,6 +20,8 @@ use crate::admin::{self, Operations, Reload};
 use crate::config::snapshot::{AccessLog, Snapshot};
 use crate::edge::worker::{Shared, Worker};
 use crate::internal::{self, InternalServer};
+use crate::net::inherited::{self, Inherited};
+use crate::net::intake::{Begin, Intake};
 use crate::net::listener;
 use crate::net::service::Service;
 use crate::pipeline::Scheme;
@@ -75,6 +77,18 @@ impl App {
     /// Binds every listener of `snapshot` and starts the workers; returns when they accept.
     /// Port 0 is allowed: see [`App::https`].
     pub fn start(snapshot: Snapshot, options: Options) -> Result<App, StartError> {
+        Self::start_with(snapshot, options, &mut Inherited::default(), Begin::Open)
+    }
+
+    /// [`App::start`] with listeners that somebody else has bound; those that the configuration
+    /// does not name are left. Where it begins held, nothing is accepted before
+    /// [`Intake::open`].
+    pub fn start_with(
+        snapshot: Snapshot,
+        options: Options,
+        inherited: &mut Inherited,
+        begin: Begin,
+    ) -> Result<App, StartError> {
         let workers = snapshot.server.workers.max(1);
         let log = match options.access_log {
             Some(path) => AccessLog::File(path),
@@ -84,18 +98,20 @@ impl App {
             .map_err(|error| StartError(format!("cannot open the access log {log:?}: {error}")))?;
         let mut sockets: Vec<Vec<(std::net::TcpListener, Scheme)>> =
             (0..workers).map(|_| Vec::new()).collect();
-        let https = bind(&snapshot.server.https, Scheme::Https, &mut sockets)?;
-        let http = bind(&snapshot.server.http, Scheme::Http, &mut sockets)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let tls = crate::tls::resolver::server_config(Arc::clone(&snapshot))
             .map_err(|error| StartError(format!("cannot set up TLS: {error}")))?;
-        let listen = snapshot.load().internal.listen;
-        let admin = snapshot.load().admin.listen;
-        let shared = Arc::new(Shared::new(snapshot, tls, log));
-        let internal = listen.map(|listen| internal(&shared, listen)).transpose()?;
+        let shared = Arc::new(Shared::new(snapshot, tls, log, begin));
+        let live = shared.snapshot.load_full();
+        let mut listeners = Listeners { inherited, intake: &shared.intake, sockets: &mut sockets };
+        let https = listeners.bind(&live.server.https, Scheme::Https)?;
+        let http = listeners.bind(&live.server.http, Scheme::Http)?;
         // Before anything is served, so that a port that is taken is told; answered afterwards.
-        let bound = |listen| TcpListener::bind(listen).map_err(|error| refused(listen, &error));
-        let admin = admin.map(bound).transpose()?;
+        let mut alone = |listen: Option<SocketAddr>| {
+            listen.map(|listen| listeners.bind_alone(listen)).transpose()
+        };
+        let (socket, admin) = (alone(live.internal.listen)?, alone(live.admin.listen)?);
+        let internal = socket.map(|socket| internal(&shared, socket)).transpose()?;
         let operations = Operations::new(Arc::clone(&shared))
             .map_err(|error| StartError(format!("the system gives no randomness: {error}")))?;
         let resolve = options.resolve.unwrap_or(watch::system);
@@ -115,8 +131,8 @@ impl App {
         for (index, listeners) in sockets.into_iter().enumerate() {
             app.start_worker(index, listeners)?;
         }
-        let serve = |listener| {
-            admin::serve(listener, Arc::clone(&app.operations))
+        let serve = |socket| {
+            admin::serve(app.shared.intake.door(socket), Arc::clone(&app.operations))
                 .map_err(|error| StartError(format!("cannot start the admin listener: {error}")))
         };
         app.admin = admin.map(serve).transpose()?;
@@ -218,6 +234,11 @@ impl App {
         move |snapshot| shared.install(snapshot)
     }
 
+    /// What a hand-over to a successor works on.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// The first step of [`App::drain`]: no longer ready, listeners closed, clients told to come
     /// elsewhere.
     pub fn turn_away(&self) {
@@ -279,37 +300,84 @@ impl Drop for App {
     }
 }
 
-fn internal(shared: &Arc<Shared>, listen: SocketAddr) -> Result<InternalServer, StartError> {
+fn internal(
+    shared: &Arc<Shared>,
+    socket: std::net::TcpListener,
+) -> Result<InternalServer, StartError> {
     let (of_keys, of_launches) = (Arc::clone(shared), Arc::clone(shared));
     let keys = move |tenant: Option<&str>| internal::key_set(&of_keys.snapshot.load(), tenant);
     let launch = move |assertion: &str| {
         let now = UnixSeconds::from(SystemTime::now());
         internal::launch(&of_launches.snapshot.load(), &of_launches.parked, assertion, now)
     };
-    internal::start(listen, keys, launch).map_err(|error| refused(listen, &error))
+    internal::start(shared.intake.door(socket), keys, launch)
+        .map_err(|error| StartError(format!("cannot serve the apps: {error}")))
 }
 
-/// Binds each address once a worker; port 0 becomes the same port for all.
-fn bind(
-    addresses: &[SocketAddr],
-    scheme: Scheme,
-    sockets: &mut [Vec<(std::net::TcpListener, Scheme)>],
-) -> Result<Vec<SocketAddr>, StartError> {
-    let mut bound = Vec::new();
-    for &address in addresses {
-        let failed = |error: &io::Error| refused(address, error);
+/// Where the workers' listeners come from, and where they go.
+struct Listeners<'a> {
+    inherited: &'a mut Inherited,
+    intake: &'a Intake,
+    /// By worker.
+    sockets: &'a mut [Vec<(std::net::TcpListener, Scheme)>],
+}
+
+impl Listeners<'_> {
+    /// Takes over what is there of each address, or binds it once a worker; port 0 becomes the same
+    /// port for all.
+    fn bind(
+        &mut self,
+        addresses: &[SocketAddr],
+        scheme: Scheme,
+    ) -> Result<Vec<SocketAddr>, StartError> {
+        let each = |&address: &SocketAddr| {
+            let taken = self.inherited.take(address);
+            let bound = if taken.is_empty() {
+                self.bind_new(address, scheme)
+            } else {
+                self.take_over(address, &taken, scheme)
+            };
+            bound.map_err(|error| refused(address, &error))
+        };
+        addresses.iter().map(each).collect()
+    }
+
+    fn bind_new(&mut self, address: SocketAddr, scheme: Scheme) -> io::Result<SocketAddr> {
         if listener::is_taken(address) {
-            return Err(failed(&io::ErrorKind::AddrInUse.into()));
+            return Err(io::ErrorKind::AddrInUse.into());
         }
         let mut actual = address;
-        for listeners in sockets.iter_mut() {
-            let socket = listener::bind(actual).map_err(|error| failed(&error))?;
-            actual = socket.local_addr().map_err(|error| failed(&error))?;
+        for listeners in self.sockets.iter_mut() {
+            let socket = listener::bind(actual)?;
+            actual = socket.local_addr()?;
+            self.intake.keep(&socket, address)?;
             listeners.push((socket, scheme));
         }
-        bound.push(actual);
+        Ok(actual)
     }
-    Ok(bound)
+
+    fn take_over(
+        &mut self,
+        address: SocketAddr,
+        taken: &[std::net::TcpListener],
+        scheme: Scheme,
+    ) -> io::Result<SocketAddr> {
+        for socket in taken {
+            self.intake.keep(socket, address)?;
+        }
+        for (worker, socket) in inherited::deal(taken.len(), self.sockets.len()) {
+            self.sockets[worker].push((taken[socket].try_clone()?, scheme));
+        }
+        taken[0].local_addr()
+    }
+
+    /// A listener that no worker has.
+    fn bind_alone(&mut self, address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
+        let taken = self.inherited.take(address).into_iter().next();
+        let socket = taken.map_or_else(|| internal::bind(address), Ok);
+        let kept = socket.and_then(|socket| self.intake.keep(&socket, address).map(|()| socket));
+        kept.map_err(|error| refused(address, &error))
+    }
 }
 
 fn refused(address: SocketAddr, error: &io::Error) -> StartError {

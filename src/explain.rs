@@ -302,6 +302,7 @@ impl<'a> World<'a> {
             now: self.now,
             moment: Moment::since_epoch(Duration::from_secs(step as u64)),
             random: &random,
+            is_ours: true,
             limiter: &self.limiter,
             sessions: &self.sessions,
             jars: &self.jars,

@@ -19,9 +19,10 @@
 //! Around them: [`config`] turns a TOML file into an immutable [`config::snapshot::Snapshot`],
 //! [`reload`] swaps a new one in, [`state`] keeps what outlives snapshots (limits, ended sessions,
 //! what is open, cookies kept for browsers that keep none, what launches left for the apps),
-//! [`internal`] tells the apps that, and the keys of assertions, [`admin`] is for operators, [`app`] starts and stops the whole, [`cli`] is what people type, [`explain`]
-//! shows a decision without a request, [`diff`] what a reload would change, [`demo`] shows it all on
-//! loopback.
+//! [`internal`] tells the apps that, and the keys of assertions, [`admin`] is for operators, [`app`]
+//! starts and stops the whole, [`upgrade`] puts a new process in its place, [`systemd`] is told about
+//! all that, [`cli`] is what people type, [`explain`] shows a decision without a request, [`diff`]
+//! what a reload would change, [`demo`] shows it all on loopback.
 //!
 //! # What is open
 //!
@@ -80,6 +81,8 @@ pub mod rejection;
 pub mod reload;
 pub mod route;
 pub mod state;
+pub mod systemd;
 pub mod telemetry;
 pub mod tls;
+pub mod upgrade;
 pub mod upstream;

@@ -23,7 +23,7 @@ mod visit;
 
 use std::sync::Arc;
 
-use crate::config::snapshot::{AppKind, HttpMode, Snapshot};
+use crate::config::snapshot::{AppKind, HttpMode, Persona, Snapshot};
 use crate::gate::target::{self, Address};
 use crate::http1::head::RequestHead;
 use crate::policy::front::password::Attempt;
@@ -122,13 +122,34 @@ pub fn wanted_body(
     if ours::is_config(place.below(&address)) {
         return Some(ours::MAX_CONFIG);
     }
-    let app = match place.found.target {
-        // The page around it is a page, whatever the app.
-        Target::Shell(..) => AppKind::Generic,
-        _ => persona.app,
-    };
-    let launches = launch::is_form_launch(app, head, place.below(&address));
+    let launches = launch::is_form_launch(place.app(persona), head, place.below(&address));
     launches.then_some(snapshot.server.limits.form_bytes)
+}
+
+/// Whether admitting it may change what a successor process must know exactly: which signatures were
+/// used, which sessions have ended, what launches have left for the apps. True for some that turn
+/// out not to.
+pub fn changes_state(
+    snapshot: &Snapshot,
+    connection: &ConnectionFacts,
+    head: &RequestHead,
+) -> bool {
+    let Ok(address) = target::address(head) else { return false };
+    let asking = Asking { snapshot, connection, head, address: &address };
+    if asking.is_plain() {
+        return false;
+    }
+    let Some(place) = asking.place() else { return false };
+    let Some(persona) = place.found.target.persona() else { return false };
+    let below = place.below(&address);
+    let begins =
+        ours::is_config(below) || launch::is_launch(place.app(persona), head, (below, &address));
+    let leaves = !persona.variables.is_empty() || persona.injection.is_some();
+    let shows = place.prefixed.is_some() || {
+        let cookies = head.fields.all(crate::http1::fields::Known::Cookie);
+        persona.keys.cookie.values(cookies).next().is_some()
+    };
+    begins && (persona.signing.is_some() || leaves || shows)
 }
 
 /// What a form costs its address while it is being read.
@@ -186,6 +207,14 @@ struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
+    /// The page around a chat is a page, whatever the app.
+    fn app(&self, persona: &Persona) -> AppKind {
+        match self.found.target {
+            Target::Shell(..) => AppKind::Generic,
+            _ => persona.app,
+        }
+    }
+
     /// The path without a session's prefix.
     fn path<'p>(&self, address: &'p Address<'_>) -> &'p str
     where

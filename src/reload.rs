@@ -178,7 +178,7 @@ pub fn needs_restart(old: &Snapshot, new: &Snapshot) -> Vec<(&'static str, Strin
 
 /// What only a restart can change, as it would be written.
 #[derive(Debug)]
-struct Fixed([(&'static str, String); 7]);
+struct Fixed([(&'static str, String); 8]);
 
 impl Fixed {
     fn of(snapshot: &Snapshot) -> Self {
@@ -191,6 +191,7 @@ impl Fixed {
             ("server.http", format!("{:?}", server.http)),
             ("server.workers", server.workers.to_string()),
             ("server.proxy_protocol", server.proxy_protocol.to_string()),
+            ("server.upgrade_socket", format!("{:?}", server.upgrade_socket)),
             ("admin.listen", address(snapshot.admin.listen)),
             ("internal.listen", address(snapshot.internal.listen)),
             ("tls.min_version", format!("{:?}", snapshot.tls.min_version)),
@@ -214,7 +215,8 @@ impl Fixed {
                 column: place.column,
                 key: (*key).into(),
                 what: format!("a reload cannot change {old} to {new}").into(),
-                remedy: "restart Vestibule, or put the old value back".into(),
+                remedy: "restart Vestibule, by `run --upgrade` for one, or put the old value back"
+                    .into(),
             }
         };
         changed.map(problem).collect()

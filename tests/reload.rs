@@ -7,7 +7,7 @@
 )]
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -148,6 +148,48 @@ fn a_secret_that_changes_is_noticed() {
     let outcome = it.reloader.poll().to_string();
     assert!(outcome.contains("server.session_secrets[0]: "), "{outcome}");
     assert!(outcome.contains("is empty"), "{outcome}");
+}
+
+#[test]
+fn a_certificate_that_is_renewed_is_noticed_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("tenants")).unwrap();
+    let renew = |folder: &Path, part: &str| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["old.example".to_owned()]).unwrap();
+        let write = |name: &str, text: String, mode: u32| {
+            let path = folder.join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        if part != "key" {
+            write("leaf.pem", params.self_signed(&key).unwrap().pem(), 0o644);
+        }
+        if part != "cert" {
+            write("leaf.key", key.serialize_pem(), 0o600);
+        }
+    };
+    renew(folder.path(), "both");
+    let path = folder.path().join("main.toml");
+    let tls = "https = [\"127.0.0.1:8443\"]\n[tls]\n\
+               certificates = [{ cert = \"leaf.pem\", key = \"leaf.key\" }]\n[upstreams";
+    fs::write(&path, text("old.example").replace("[upstreams", tls)).unwrap();
+    let mut it = Fixture::at(folder, path);
+    let id = |it: &Fixture| it.live.load().certificates.find("old.example").unwrap().id;
+    let first = id(&it);
+    it.expect_unchanged();
+    renew(it.folder.path(), "both");
+    it.expect_applied("old.example");
+    let second = id(&it);
+    assert_ne!(first, second);
+    // Between the two files of a renewal the pair does not fit: the old one goes on.
+    renew(it.folder.path(), "cert");
+    let outcome = it.reloader.poll().to_string();
+    assert!(outcome.contains("does not belong to the certificate"), "{outcome}");
+    assert_eq!(id(&it), second);
+    renew(it.folder.path(), "both");
+    it.expect_applied("old.example");
+    assert_ne!(id(&it), second);
 }
 
 #[test]

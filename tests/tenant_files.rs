@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use proptest::prelude::*;
 use tempfile::TempDir;
 use vestibule::app::{App, Options};
 use vestibule::config::snapshot::{Serves, Snapshot};
@@ -247,6 +248,14 @@ fn the_incumbent_keeps_a_host() {
 }
 
 #[test]
+fn a_host_of_before_gives_no_right_to_a_wildcard_over_it() {
+    let mut it = World::new(&[("b", &["2.example"]), ("c", &["1.example"])]);
+    it.hosts("b", &["*.example"]);
+    it.reload();
+    it.expect(&[("1.example", "c"), ("2.example", "b")], &[("b", Serves::LastGood)]);
+}
+
+#[test]
 fn among_newcomers_the_order_of_files_decides() {
     let mut it = World::new(&[]);
     it.hosts("b", &["host.example"]);
@@ -464,4 +473,100 @@ fn what_is_kept_is_this_users_alone_and_goes_with_the_tenant() {
     it.reload();
     assert!(!it.path("var/tenants/a.toml").exists());
     assert!(it.path("var/tenants/b.toml").exists());
+}
+
+/// What somebody does to a tenant's file.
+#[derive(Debug, Clone)]
+enum Edit {
+    Hosts(Vec<&'static str>),
+    Spoil,
+    Remove,
+}
+
+fn edits() -> impl Strategy<Value = Vec<(&'static str, Edit)>> {
+    let hosts = [
+        "1.example",
+        "2.example",
+        "*.example",
+        "3.test",
+        "shared.example",
+        "shared.example/x",
+        "shared.example/x/y",
+        "shared.example/z",
+    ];
+    let hosts = proptest::sample::subsequence(hosts.to_vec(), 0..4);
+    let edit = prop_oneof![
+        6 => hosts.prop_map(Edit::Hosts),
+        1 => Just(Edit::Spoil),
+        1 => Just(Edit::Remove),
+    ];
+    let tenant = prop_oneof![Just("a"), Just("b"), Just("c")];
+    proptest::collection::vec((tenant, edit), 1..8)
+}
+
+impl World {
+    fn edit(&self, tenant: &str, edit: &Edit) {
+        match edit {
+            Edit::Hosts(hosts) => self.hosts(tenant, hosts),
+            Edit::Spoil => self.spoil(tenant),
+            Edit::Remove => {
+                let _ = fs::remove_file(self.path(&format!("tenants/{tenant}.toml")));
+            }
+        }
+    }
+
+    /// What a tenant serves, as `HOST/PATH`.
+    fn serves(&self, tenant: &str) -> Vec<String> {
+        let snapshot = self.snapshot();
+        let personas = snapshot.tenants.get(tenant).into_iter().flat_map(|it| &it.personas);
+        let addresses =
+            personas.flat_map(|it| it.hosts.iter().map(|host| format!("{host}{}", it.path)));
+        addresses.collect()
+    }
+
+    fn is_held_back(&self, tenant: &str) -> bool {
+        self.snapshot().held_back.iter().any(|it| &*it.tenant == tenant)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_edit_of_one_tenant_takes_anything_from_another(edits in edits()) {
+        const ALL: [&str; 3] = ["a", "b", "c"];
+        let mut it = World::new(&[]);
+        for (editor, edit) in edits {
+            let before = ALL.map(|tenant| (it.serves(tenant), it.is_held_back(tenant)));
+            it.edit(editor, &edit);
+            let outcome = it.reload();
+            prop_assert!(!matches!(outcome, ReloadOutcome::Refused { .. }), "{outcome}");
+            for (tenant, (served, was_held)) in ALL.into_iter().zip(before) {
+                if tenant != editor && !was_held {
+                    prop_assert_eq!(it.serves(tenant), served, "{} after {} has done {:?}", tenant, editor, edit);
+                    prop_assert!(!it.is_held_back(tenant));
+                }
+                // And what it serves leads to it.
+                for address in it.serves(tenant) {
+                    let (host, path) = address.split_once('/').unwrap();
+                    let host = host.replace('*', "any");
+                    prop_assert_eq!(it.who(&host, &format!("/{path}")), tenant);
+                }
+            }
+        }
+        // The next process serves the same.
+        let before = ALL.map(|tenant| (it.serves(tenant), it.is_held_back(tenant)));
+        prop_assert!(it.start());
+        let after = ALL.map(|tenant| (it.serves(tenant), it.is_held_back(tenant)));
+        prop_assert_eq!(before, after);
+    }
+}
+
+#[test]
+fn an_equal_file_changes_nothing() {
+    let mut it = World::new(&[("a", &["a.example"])]);
+    let before = it.snapshot();
+    it.hosts("a", &["a.example"]);
+    assert!(matches!(it.reload(), ReloadOutcome::Unchanged));
+    assert!(Arc::ptr_eq(&before, &it.snapshot()));
 }

@@ -129,6 +129,7 @@ fn status(operations: &Operations) -> Value {
         "sites": tenants().map(|tenant| tenant.sites.len()).sum::<usize>(),
         "connections": { "open": shared.connections(), "allowed": shared.allowed_connections() },
         "streams": report::counts(shared.streams.counts()),
+        "upstreams": report::upstreams(&shared.upstreams.status(std::time::Instant::now())),
     })
 }
 

@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | `GET /healthz` | 200 as long as the process lives; no token |
 //! | `GET /readyz` | 200, and 503 from the moment on which it drains; no token |
-//! | `GET /status` | what this is, since when, how much of what is open |
+//! | `GET /status` | what this is, since when, how much of what is open, how the upstreams' servers are |
 //! | `GET /connections` | what is open, by persona; of one tenant, persona or site; each stream with `each=true` |
 //! | `POST /reload` | waits for the reload and tells what came of it: 200, or 422 where it was refused |
 //! | `POST /drain` | ends the streams of `{"tenant", "persona" or "site", "within"}`, spread over that time |
@@ -19,11 +19,11 @@ mod report;
 
 use std::fmt;
 use std::io;
-use std::net::TcpListener;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::edge::worker::Shared;
+use crate::net::intake::Door;
 use crate::net::service::{self, Service};
 use crate::reload::ReloadOutcome;
 use crate::telemetry::request_id::Generator;
@@ -64,9 +64,9 @@ impl Operations {
     }
 }
 
-/// Serves `listener` until what is returned is dropped.
-pub fn serve(listener: TcpListener, operations: Arc<Operations>) -> io::Result<Service> {
-    service::serve("admin", listener, PATIENCE, move |request| {
+/// Serves whoever comes to `door` until what is returned is dropped.
+pub fn serve(door: Door, operations: Arc<Operations>) -> io::Result<Service> {
+    service::serve("admin", door, PATIENCE, move |request| {
         answer::answer(Arc::clone(&operations), request)
     })
 }

@@ -8,6 +8,8 @@ use crate::config::snapshot::{HeldBack, Serves};
 use crate::config::{Problem, Severity};
 use crate::reload::ReloadOutcome;
 use crate::state::streams::{Counts, Held, Listed, Role};
+use crate::upstream::group::ServerStatus;
+use crate::upstream::registry::UpstreamStatus;
 
 pub(super) fn counts(counts: Counts) -> Value {
     let Counts { requests, events, websockets } = counts;
@@ -34,6 +36,21 @@ pub(super) fn listed(listed: &Listed) -> Value {
         "age_s": seconds(listed.age),
         "ending": listed.is_ending,
     })
+}
+
+/// By name, each with its servers in the order of the configuration.
+pub(super) fn upstreams(upstreams: &[UpstreamStatus]) -> Value {
+    let server = |server: &ServerStatus| {
+        json!({
+            "address": server.address,
+            "state": server.state.as_str(),
+            "weight": server.weight,
+            "active": server.active,
+        })
+    };
+    let servers = |of: &UpstreamStatus| of.servers.iter().map(server).collect::<Vec<_>>();
+    let named = |of: &UpstreamStatus| (of.name.to_string(), servers(of).into());
+    Value::Object(upstreams.iter().map(named).collect())
 }
 
 fn role(role: Role) -> &'static str {

@@ -41,7 +41,7 @@ enum Command {
         check: bool,
     },
     /// Serve
-    Run(ConfigFile),
+    Run(Run),
     /// Tell the running server to reload, and print what came of it
     Reload(ConfigFile),
     /// Print how the running server is, and what is open
@@ -64,6 +64,15 @@ enum Command {
 }
 
 #[derive(Debug, clap::Args)]
+struct Run {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Take the place of the process that serves, which is found at `upgrade_socket`
+    #[arg(long)]
+    upgrade: bool,
+}
+
+#[derive(Debug, clap::Args)]
 struct ConfigFile {
     /// The configuration file
     #[arg(short, long = "config", value_name = "FILE", default_value = "config/vestibule.toml")]
@@ -76,7 +85,10 @@ pub fn main() -> ExitCode {
         Command::Demo { port, dir, check } => {
             crate::demo::run(&crate::demo::DemoOptions { https_port: port, dir, check })
         }
-        Command::Run(file) => run::run(&file.config),
+        Command::Run(Run { file, upgrade }) => {
+            let start = if upgrade { run::Start::Upgrade } else { run::Start::Alone };
+            run::run(&file.config, start)
+        }
         Command::Reload(file) => operate::reload(&file),
         Command::Status(arguments) => operate::status(&arguments),
         Command::Drain(arguments) => operate::drain(&arguments),

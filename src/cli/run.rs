@@ -1,30 +1,54 @@
 //! `vestibule run`: serve until a signal says stop, and follow the configuration file.
 
+mod succeed;
+
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 use crate::app::{App, Options, Urge};
 use crate::config::snapshot::HeldBack;
-use crate::config::{History, Loaded};
+use crate::config::{History, Loaded, Sources};
+use crate::net::intake::Begin;
 use crate::reload::{INTERVAL, Reloader, Watcher};
 use crate::state::streams::Counts;
+use crate::systemd::{self, Watchdog};
+use crate::upgrade::give::{Event, Host};
+use succeed::{Origin, origin};
 
-pub fn run(file: &Path) -> ExitCode {
+/// Whether there is a process whose place is to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    Alone,
+    Upgrade,
+}
+
+pub fn run(file: &Path, start: Start) -> ExitCode {
+    // Before there is another thread: it takes what systemd says out of the environment.
+    let passed = systemd::sockets();
     let loaded = crate::config::follow(file, &History::default());
     for problem in &loaded.problems {
         eprintln!("{problem}");
     }
-    match serve(file, loaded) {
+    let served = passed
+        .map_err(Failure::Server)
+        .and_then(|passed| origin(file, loaded, (start, passed)))
+        .and_then(|(origin, loaded)| serve(file, origin, loaded));
+    let upgrade = match start {
+        Start::Alone => "",
+        Start::Upgrade => "; if another process served, it serves on",
+    };
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Configuration) => {
-            eprintln!("vestibule: {} is not usable, see above", file.display());
+            eprintln!("vestibule: {} is not usable, see above{upgrade}", file.display());
             ExitCode::FAILURE
         }
         Err(Failure::Server(error)) => {
-            eprintln!("vestibule: {error}");
+            eprintln!("vestibule: {error}{upgrade}");
             ExitCode::FAILURE
         }
     }
@@ -35,7 +59,7 @@ enum Failure {
     Server(String),
 }
 
-fn serve(file: &Path, loaded: Loaded) -> Result<(), Failure> {
+fn serve(file: &Path, origin: Origin, loaded: Loaded) -> Result<(), Failure> {
     let Loaded { snapshot: Some(snapshot), sources, history, .. } = loaded else {
         return Err(Failure::Configuration);
     };
@@ -51,8 +75,121 @@ fn serve(file: &Path, loaded: Loaded) -> Result<(), Failure> {
     };
     raise_descriptor_limit();
     let wanted = snapshot.server.limits.connections;
-    let app = App::start(snapshot, Options::default())
+    let Origin { mut inherited, predecessor, watchdog } = origin;
+    let app = App::start_with(snapshot, Options::default(), &mut inherited, Begin::Held)
         .map_err(|error| Failure::Server(error.to_string()))?;
+    let watcher = follow(file, &app, (sources, history))
+        .map_err(|error| failed("cannot watch the configuration", error))?;
+    let fed = watchdog.map(|interval| Watchdog::start(interval, Arc::clone(app.shared())));
+    let fed = fed.transpose().map_err(|error| failed("cannot feed the watchdog", error))?;
+    // The last that can fail: once it is done there may be no other process that serves.
+    let (tell, mut told) = mpsc::channel(4);
+    let host = succeed::begin(&app, (inherited, predecessor), watchdog, move |event| {
+        // The last one is for a process that has ended.
+        let _ = tell.blocking_send(event);
+    });
+    let host: Option<Host> = host.map_err(Failure::Server)?;
+    announce(&app, wanted);
+    let end = wait(&runtime, (&mut signals, &mut told), &watcher, &app);
+    // Whoever reports now is not waited for.
+    told.close();
+    drop(fed);
+    let _listening = match end {
+        End::Cut => return Ok(()),
+        // What a reload revokes, and which sessions end at a successor, ends streams here too, as
+        // long as there are any.
+        End::Succeeded => Some((watcher, host)),
+        End::Stopped => {
+            // Whoever is about to take over is too late, and must not keep those who wait from us.
+            drop(host);
+            app.turn_away();
+            systemd::stopping();
+            // After a reload that is under way.
+            drop(watcher);
+            None
+        }
+    };
+    drain(app, &runtime, &mut signals);
+    Ok(())
+}
+
+/// Follows the files that the server was configured with, from now on.
+fn follow(file: &Path, app: &App, known: (Sources, History)) -> std::io::Result<Arc<Watcher>> {
+    let install = Box::new(app.installer());
+    let mut reloader = Reloader::new(file.into(), &app.snapshot(), known, install);
+    for tenant in &app.snapshot().held_back {
+        // What is wrong was printed when the files were read.
+        let HeldBack { tenant, serves, .. } = tenant;
+        eprintln!("vestibule: the tenant {tenant} is held back, {serves}");
+    }
+    if let Some(problem) = reloader.keep() {
+        eprintln!("{problem}");
+    }
+    let shared = Arc::clone(app.shared());
+    let watcher = Arc::new(Watcher::spawn(reloader, INTERVAL, move |outcome| {
+        // A successor says it itself.
+        if !shared.custody.is_given() {
+            eprintln!("vestibule: {outcome}");
+            systemd::ready(outcome);
+        }
+    })?);
+    let asked = Arc::downgrade(&watcher);
+    app.reload_with(Box::new(move || {
+        let watcher = asked.upgrade()?;
+        systemd::reloading();
+        watcher.reload()
+    }));
+    Ok(watcher)
+}
+
+/// Does what signals say, until the server is to end.
+fn wait(
+    runtime: &tokio::runtime::Runtime,
+    (signals, told): (&mut Signals, &mut mpsc::Receiver<Event>),
+    watcher: &Watcher,
+    app: &App,
+) -> End {
+    loop {
+        let next = runtime.block_on(async {
+            tokio::select! {
+                signal = signals.next() => Next::Signal(signal),
+                Some(event) = told.recv() => Next::Upgrade(event),
+            }
+        });
+        match next {
+            Next::Signal(Received::Hangup) => {
+                systemd::reloading();
+                watcher.trigger();
+            }
+            Next::Signal(Received::Reopen) => reopen(app),
+            Next::Signal(Received::Upgrade) => succeed::call(app),
+            Next::Signal(Received::Terminate) => return End::Stopped,
+            Next::Signal(Received::Interrupt) => return End::Cut,
+            Next::Upgrade(event) => {
+                eprintln!("vestibule: {event}");
+                if let Event::HandedOver { pid } = event {
+                    systemd::succeeded_by(pid);
+                    return End::Succeeded;
+                }
+            }
+        }
+    }
+}
+
+enum Next {
+    Signal(Received),
+    Upgrade(Event),
+}
+
+/// Why the server ends.
+enum End {
+    Stopped,
+    Cut,
+    /// Another process serves in its place.
+    Succeeded,
+}
+
+fn announce(app: &App, wanted: usize) {
     let allowed = app.allowed_connections();
     if allowed < wanted {
         eprintln!(
@@ -73,43 +210,6 @@ fn serve(file: &Path, loaded: Loaded) -> Result<(), Failure> {
     if let Some(address) = app.admin() {
         eprintln!("vestibule: listening for operators on http://{address}");
     }
-    let install = Box::new(app.installer());
-    let mut reloader = Reloader::new(file.into(), &app.snapshot(), (sources, history), install);
-    for tenant in &app.snapshot().held_back {
-        // What is wrong was printed when the files were read.
-        let HeldBack { tenant, serves, .. } = tenant;
-        eprintln!("vestibule: the tenant {tenant} is held back, {serves}");
-    }
-    if let Some(problem) = reloader.keep() {
-        eprintln!("{problem}");
-    }
-    let watcher = Watcher::spawn(reloader, INTERVAL, |outcome| eprintln!("vestibule: {outcome}"))
-        .map_err(|error| failed("cannot watch the configuration", error))?;
-    let watcher = Arc::new(watcher);
-    let asked = Arc::downgrade(&watcher);
-    app.reload_with(Box::new(move || asked.upgrade()?.reload()));
-    loop {
-        match runtime.block_on(signals.next()) {
-            Received::Hangup => watcher.trigger(),
-            Received::Reopen => reopen(&app),
-            Received::Terminate => break,
-            Received::Interrupt => return Ok(()),
-        }
-    }
-    app.turn_away();
-    // After a reload that is under way.
-    drop(watcher);
-    drain(app, &runtime, &mut signals);
-    Ok(())
-}
-
-/// After the log was moved away.
-fn reopen(app: &App) {
-    match app.reopen_log() {
-        Ok(true) => eprintln!("vestibule: the access log was opened anew"),
-        Ok(false) => eprintln!("vestibule: the access log is no file: nothing to open anew"),
-        Err(error) => eprintln!("vestibule: the access log cannot be opened anew: {error}"),
-    }
 }
 
 fn drain(app: App, runtime: &tokio::runtime::Runtime, signals: &mut Signals) {
@@ -123,11 +223,20 @@ fn drain(app: App, runtime: &tokio::runtime::Runtime, signals: &mut Signals) {
         match signal {
             Ok(Received::Terminate) => Urge::Hurry,
             Ok(Received::Interrupt) => Urge::Stop,
-            Ok(Received::Hangup | Received::Reopen) | Err(_) => Urge::None,
+            Ok(Received::Hangup | Received::Reopen | Received::Upgrade) | Err(_) => Urge::None,
         }
     });
     if cut > 0 {
         eprintln!("vestibule: cut {cut} streams");
+    }
+}
+
+/// After the log was moved away.
+fn reopen(app: &App) {
+    match app.reopen_log() {
+        Ok(true) => eprintln!("vestibule: the access log was opened anew"),
+        Ok(false) => eprintln!("vestibule: the access log is no file: nothing to open anew"),
+        Err(error) => eprintln!("vestibule: the access log cannot be opened anew: {error}"),
     }
 }
 
@@ -142,6 +251,7 @@ fn raise_descriptor_limit() {
 struct Signals {
     hangup: tokio::signal::unix::Signal,
     reopen: tokio::signal::unix::Signal,
+    upgrade: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
@@ -149,6 +259,8 @@ struct Signals {
 enum Received {
     Hangup,
     Reopen,
+    /// SIGUSR2, as other servers have it.
+    Upgrade,
     Terminate,
     Interrupt,
 }
@@ -158,6 +270,7 @@ impl Signals {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
             reopen: signal(SignalKind::user_defined1())?,
+            upgrade: signal(SignalKind::user_defined2())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
@@ -167,6 +280,7 @@ impl Signals {
         tokio::select! {
             _ = self.hangup.recv() => Received::Hangup,
             _ = self.reopen.recv() => Received::Reopen,
+            _ = self.upgrade.recv() => Received::Upgrade,
             _ = self.terminate.recv() => Received::Terminate,
             _ = self.interrupt.recv() => Received::Interrupt,
         }

@@ -199,7 +199,8 @@ impl<'a> Loader<'a> {
         compile::common(root, has_files, &mut self.compiler(base))
     }
 
-    fn compiler<'c>(&'c mut self, base: &'c Path) -> Compiler<'c> {
+    /// For what the operator has written.
+    pub(super) fn compiler<'c>(&'c mut self, base: &'c Path) -> Compiler<'c> {
         Compiler {
             problems: &mut self.problems,
             texts: &self.texts,

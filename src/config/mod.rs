@@ -24,6 +24,7 @@ mod keep;
 mod load;
 pub mod outline;
 mod parties;
+pub mod process_secret;
 pub mod raw;
 mod reader;
 mod scalars;

@@ -10,11 +10,10 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::allow::{Allowed, Trust};
 use super::compile::claims::{Bid, Choice};
-use super::compile::{self, Common, Compiler};
+use super::compile::{self, Common};
 use super::error::{Found, Problems, Wrong};
 use super::file::{self, File, Role};
 use super::history::{History, Version};
@@ -55,6 +54,8 @@ struct Party {
     choice: Option<Choice>,
     /// Why the new version does not serve.
     wrong: Vec<Found>,
+    /// Another tenant has what it claims.
+    is_outdone: bool,
 }
 
 /// A version that may serve.
@@ -145,15 +146,7 @@ impl<'l, 'a> Parties<'l, 'a> {
     }
 
     fn add_main(&mut self, entry: &Entry<raw::Tenant>) {
-        let mut compiler = Compiler {
-            problems: &mut self.loader.problems,
-            texts: &self.loader.texts,
-            sources: &mut self.loader.sources,
-            environment: self.loader.environment,
-            trust: &Trust::Operator,
-            base: self.base,
-            now: SystemTime::now(),
-        };
+        let mut compiler = self.loader.compiler(self.base);
         let part = compile::part(entry, &self.common.surroundings(), &mut compiler);
         self.common.uncovered(&part, &mut self.loader.problems);
         let version = Arc::new(Version {
@@ -173,6 +166,7 @@ impl<'l, 'a> Parties<'l, 'a> {
             good: None,
             choice: Some(Choice::New),
             wrong: Vec::new(),
+            is_outdone: false,
         });
     }
 
@@ -220,7 +214,8 @@ impl<'l, 'a> Parties<'l, 'a> {
         };
         let wrong = if new.is_good() { Vec::new() } else { new.errors() };
         let (name, good) = (Arc::from(stem), good.cloned());
-        self.add(Party { name, is_main: false, new: Some(new), last, good, choice, wrong });
+        let (new, is_main, is_outdone) = (Some(new), false, false);
+        self.add(Party { name, is_main, new, last, good, choice, wrong, is_outdone });
     }
 
     /// A file of a tenant that stands elsewhere too.

@@ -77,6 +77,8 @@ section! {
         session_secrets: List<SecretRef>, "random at each start", Enforced;
         /// Where an ACME client leaves its answers; served to plain requests before the redirect.
         acme_webroot: FilePath, "none", Enforced;
+        /// Where a successor process finds this one, to take over from it.
+        upgrade_socket: FilePath, "none", Enforced;
         /// Bounds on what one client may use.
         limits: Table<Limits>, "", Enforced;
         /// How answers are compressed, where a persona or site does not say.

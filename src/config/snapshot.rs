@@ -111,10 +111,12 @@ pub struct ServerSettings {
     /// Trusted peers must open each connection with a PROXY protocol header.
     pub proxy_protocol: bool,
     pub drain_timeout: Duration,
-    /// Where an ACME client leaves its answers.
-    pub acme_webroot: Option<Arc<Path>>,
+    /// Where a successor finds the process.
+    pub upgrade_socket: Option<PathBuf>,
     /// Over how long streams that are told to end are spread.
     pub close_within: Duration,
+    /// Where an ACME client leaves its answers.
+    pub acme_webroot: Option<Arc<Path>>,
     pub limits: Limits,
 }
 

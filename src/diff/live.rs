@@ -12,8 +12,7 @@ use crate::policy::session::UnixSeconds;
 
 /// One line for each persona and site with something that ends, and one for the others.
 pub fn lines(old: Side<'_>, new: Side<'_>) -> Vec<String> {
-    let within = new.outline.get("server.close_within").map_or("\"10s\"", |leaf| &*leaf.shown);
-    let within = within.trim_matches('"');
+    let within = humantime::format_duration(new.snapshot.server.close_within);
     let (there, will_be) = (personas(old.snapshot), personas(new.snapshot));
     let mut lines = Vec::new();
     for (name, persona) in &there {
@@ -27,6 +26,9 @@ pub fn lines(old: Side<'_>, new: Side<'_>) -> Vec<String> {
                     "~ {name}  revoke_before: streams of sessions from before {moment} end at once (1008)"
                 ));
             }
+            Some(now) if now.revoke && !now.identifies_like(persona) => lines.push(format!(
+                "~ {name}  revoke = true, and who may open it changes: its streams end at once (1008)"
+            )),
             Some(_) => {}
         }
     }

@@ -17,8 +17,9 @@ use super::worker::Worker;
 use crate::http1::fields::Fields;
 use crate::http1::framing::Framing;
 use crate::net::deadline::Deadline;
-use crate::pipeline::{ConnectionFacts, Dress, Permit};
+use crate::pipeline::{self, ConnectionFacts, Dress, Permit};
 use crate::rejection::{Code, Rejection};
+use crate::state::custody::Whose;
 use crate::state::streams::Ended;
 use crate::telemetry::access_log::{Record, StreamLog};
 use crate::telemetry::request_id::RequestId;
@@ -94,7 +95,15 @@ pub async fn handle<C: Downstream>(
             Err(None) => return Finish::Abort,
         },
     };
-    let (prepared, mut record) = prepare(worker, connection, client, &request_id, (wanted, body));
+    let custody = match worker.custody.is_ours() {
+        true => Ok(true),
+        false => Box::pin(custody(worker, connection, client)).await,
+    };
+    let (prepared, mut record) = match custody {
+        // Nothing is awaited from the look at whose it is to the end of the decision.
+        Ok(is_ours) => prepare(worker, connection, client, &request_id, (wanted, body), is_ours),
+        Err(answer) => (Prepared::Answer(answer), None),
+    };
     let mut tally = Tally::default();
     let mut finish = match prepared {
         Prepared::Answer(answer) => {
@@ -130,6 +139,31 @@ pub async fn handle<C: Downstream>(
         }
     }
     finish
+}
+
+/// Whether what is remembered may be changed by this request's decision, while a successor is being
+/// given it or has been. Whoever would change it waits for what comes of that; the answer is where
+/// to ask instead.
+async fn custody<C: Downstream>(
+    worker: &Worker,
+    connection: &ConnectionFacts,
+    client: &C,
+) -> Result<bool, Answer> {
+    let head = client.request();
+    loop {
+        if worker.custody.is_ours() {
+            return Ok(true);
+        }
+        if client.refusal().is_some()
+            || !pipeline::changes_state(&worker.snapshot.load(), connection, head)
+        {
+            return Ok(false);
+        }
+        match worker.custody.settled().await {
+            Whose::Ours => {}
+            Whose::Successors => return Err(respond::elsewhere(head)),
+        }
+    }
 }
 
 /// Reads a body that is decided about as a whole, at the cost of a launch until it is here.
@@ -205,19 +239,6 @@ async fn pass<C: Downstream>(
     }
 }
 
-fn refused<C: Downstream>(
-    client: &C,
-    rejection: &Rejection,
-    dress: Dress,
-    request_id: &RequestId,
-) -> Answer {
-    let Dress { owner, fields, direction, is_https, .. } = dress;
-    let (id, head) = (request_id.as_str(), client.request());
-    let mut answer = respond::refusal(rejection, id, head, (owner.as_ref(), direction));
-    respond::complete(&mut answer, fields, (owner.as_ref(), is_https));
-    answer
-}
-
 /// Ends an answer that was told to end. An event stream is whole wherever it ends: its client drops
 /// an event that is not, and comes back (WHATWG HTML, section 9.2). Nothing else may look complete.
 fn end_early<C: Downstream>(client: &mut C, plan: &Plan, tally: &Tally, why: Ended) -> Outcome {
@@ -233,6 +254,19 @@ fn end_early<C: Downstream>(client: &mut C, plan: &Plan, tally: &Tally, why: End
         Ended::Removed => Code::NotFound,
     };
     Outcome::Reject(Rejection::new(code, why.reason()))
+}
+
+fn refused<C: Downstream>(
+    client: &C,
+    rejection: &Rejection,
+    dress: Dress,
+    request_id: &RequestId,
+) -> Answer {
+    let Dress { owner, fields, direction, is_https, .. } = dress;
+    let (id, head) = (request_id.as_str(), client.request());
+    let mut answer = respond::refusal(rejection, id, head, (owner.as_ref(), direction));
+    respond::complete(&mut answer, fields, (owner.as_ref(), is_https));
+    answer
 }
 
 /// Sends an answer of ours. How much of the request body is still on its way is for the caller to

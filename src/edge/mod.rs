@@ -19,6 +19,7 @@ pub mod headers;
 mod open;
 mod password;
 mod prepare;
+pub mod pulse;
 pub mod respond;
 pub mod tunnel;
 pub mod worker;

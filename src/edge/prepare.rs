@@ -94,13 +94,14 @@ pub fn request_id(worker: &Worker, connection: &ConnectionFacts, head: &RequestH
 }
 
 /// Decides, and makes ready what was decided. `wanted` is what [`wanted_body`] asked for, `body`
-/// what came of it.
+/// what came of it. `is_ours`: what is remembered may be changed.
 pub fn prepare(
     worker: &Worker,
     connection: &ConnectionFacts,
     client: &impl Downstream,
     request_id: &RequestId,
     (wanted, body): (Option<Wanted>, Result<Option<Vec<u8>>, Rejection>),
+    is_ours: bool,
 ) -> (Prepared, Option<Box<Record>>) {
     // While a body was read, a reload may have changed what it would be for.
     let loaded;
@@ -122,6 +123,7 @@ pub fn prepare(
         replays: &worker.replays,
         parked: &worker.parked,
         passwords: &worker.passwords,
+        is_ours,
         body: body.as_ref().ok().and_then(Option::as_deref),
         journal: None,
     };
@@ -244,18 +246,6 @@ impl Wire<'_> {
         Prepare { plan, limits: self.snapshot.server.limits, dress, open }
     }
 
-    fn order_file(&self, file: &FileAction, now: UnixSeconds) -> Option<Order> {
-        file.dress.owner.as_ref()?.front().compression.as_ref()?;
-        let target = format!("{}/{}", file.wanted.folder.path.display(), file.wanted.file);
-        Some(Order { is_file: true, ..self.order(target, now) })
-    }
-
-    fn order(&self, target: String, now: UnixSeconds) -> Order {
-        let takes_any = self.head.fields.get(Known::AcceptEncoding).is_some();
-        let compressor = takes_any.then(|| Arc::clone(&self.worker.compressor));
-        Order { compressor, target, now, is_file: false, verdict: Verdict::Pass }
-    }
-
     /// Its place among all that is open. A reload since the decision has not seen it: it is judged
     /// as that reload would have.
     fn place(&self, owner: &Owner, moment: Moment) -> OpenStream {
@@ -271,6 +261,18 @@ impl Wire<'_> {
             place.judge(|holder| fate(holder, &live));
         }
         place
+    }
+
+    fn order_file(&self, file: &FileAction, now: UnixSeconds) -> Option<Order> {
+        file.dress.owner.as_ref()?.front().compression.as_ref()?;
+        let target = format!("{}/{}", file.wanted.folder.path.display(), file.wanted.file);
+        Some(Order { is_file: true, ..self.order(target, now) })
+    }
+
+    fn order(&self, target: String, now: UnixSeconds) -> Order {
+        let takes_any = self.head.fields.get(Known::AcceptEncoding).is_some();
+        let compressor = takes_any.then(|| Arc::clone(&self.worker.compressor));
+        Order { compressor, target, now, is_file: false, verdict: Verdict::Pass }
     }
 }
 

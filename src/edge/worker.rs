@@ -11,18 +11,19 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 
 use super::accept;
 use super::password;
+use super::pulse::{BEAT, Pulse};
 use crate::compress::Compressor;
 use crate::config::snapshot::{Limits, Serves, Snapshot};
-use crate::net::listener;
+use crate::net::intake::{Begin, Door, Intake};
 use crate::pipeline::Scheme;
 use crate::policy::assertion::store::AssertionStore;
 use crate::policy::limits::Moment;
 use crate::policy::session::UnixSeconds;
+use crate::state::custody::Custody;
 use crate::state::jar::Jars;
 use crate::state::limits::Limiter;
 use crate::state::parked::Parked;
@@ -56,8 +57,13 @@ pub struct Shared {
     pub compressor: Arc<Compressor>,
     pub passwords: Passwords,
     pub upstreams: Arc<Registry>,
-    /// Where the monotonic clock of limits begins.
+    pub custody: Custody,
+    pub intake: Intake,
+    pub pulse: Pulse,
+    /// Where this process's part of the monotonic clock of limits begins.
     epoch: Instant,
+    /// In nanoseconds, how old that clock was already: what was handed over goes on with it.
+    inherited: AtomicU64,
     /// The minute since then in which memory was last given back.
     tidied: AtomicU64,
     connections: AtomicUsize,
@@ -74,6 +80,7 @@ impl Shared {
         snapshot: Arc<ArcSwap<Snapshot>>,
         tls: Arc<rustls::ServerConfig>,
         log: LogHandle,
+        begin: Begin,
     ) -> Self {
         let shared = Self {
             snapshot,
@@ -87,8 +94,12 @@ impl Shared {
             replays: Replays::default(),
             compressor: Arc::default(),
             passwords: Passwords::new(&unpredictable()),
+            custody: Custody::default(),
+            intake: Intake::new(begin),
+            pulse: Pulse::default(),
             upstreams: Arc::default(),
             epoch: Instant::now(),
+            inherited: AtomicU64::new(0),
             tidied: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
             most_connections: affordable_connections(),
@@ -132,7 +143,15 @@ impl Shared {
 
     /// Now, for limits.
     pub fn moment(&self) -> Moment {
-        Moment::since_epoch(self.epoch.elapsed())
+        let inherited = Duration::from_nanos(self.inherited.load(Ordering::Relaxed));
+        Moment::since_epoch(self.epoch.elapsed() + inherited)
+    }
+
+    /// Goes on with the clock that stands at `now` in the process before. For the start, before
+    /// anything is limited.
+    pub fn inherit_clock(&self, now: Moment) {
+        let own = Moment::since_epoch(self.epoch.elapsed());
+        self.inherited.store(now.nanos().saturating_sub(own.nanos()), Ordering::Relaxed);
     }
 
     /// Gives memory back that limits, sessions and cookies no longer need, once in a while.
@@ -164,6 +183,7 @@ impl Shared {
     /// Closes the listeners; connections end after the answer they are in.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
+        self.intake.close();
         self.stop_accepting.notify_waiters();
         self.room.notify_waiters();
     }
@@ -190,12 +210,12 @@ fn unpredictable() -> [u8; 32] {
 pub struct Worker {
     shared: Arc<Shared>,
     pub fleet: Fleet,
+    /// What this worker has open.
+    pub shard: Arc<Shard>,
     /// Looks at the disk that may be under way: the disk's slowness must not take every thread.
     pub disk: Semaphore,
     /// Passwords that may be verified at once.
     pub hashing: Semaphore,
-    /// What this worker has open.
-    pub shard: Arc<Shard>,
     names: Generator,
     /// Of this thread alone: the lock is never waited for.
     assertions: Mutex<AssertionStore>,
@@ -242,12 +262,17 @@ impl Worker {
         self.names.next()
     }
 
-    /// Runs a tunnel in a task of its own, counted like a connection.
-    pub fn spawn_tunnel(&self, tunnel: Pin<Box<dyn Future<Output = ()> + Send>>) {
+    /// Runs a tunnel in a task of its own, counted like a connection. `kept` is dropped after it;
+    /// it is no part of the tunnel, because a future that awaits another is twice as large.
+    pub fn spawn_tunnel(
+        &self,
+        tunnel: Pin<Box<dyn Future<Output = ()> + Send>>,
+        kept: impl Send + 'static,
+    ) {
         let open = Open::new(Arc::clone(&self.shared));
         tokio::spawn(async move {
             tunnel.await;
-            drop(open);
+            drop((open, kept));
         });
     }
 
@@ -267,20 +292,18 @@ impl Worker {
             let mut stop = std::pin::pin!(stop);
             stop.as_mut().enable();
             for (listener, scheme) in listeners {
-                match listener::into_tokio(listener) {
-                    Ok(listener) => {
-                        tokio::spawn(accept_all(Arc::clone(&worker), listener, scheme));
-                    }
-                    Err(error) => return ready(Err(error)),
-                }
+                let door = worker.intake.door(listener);
+                tokio::spawn(accept_all(Arc::clone(&worker), door, scheme));
             }
             tokio::spawn(end_due(Arc::clone(&worker)));
             ready(Ok(()));
             let mut sweep = tokio::time::interval(SWEEP);
+            let (beat, mut pulse) = (worker.pulse.join(), tokio::time::interval(BEAT));
             loop {
                 tokio::select! {
                     () = &mut stop => return,
                     _ = sweep.tick() => worker.sweep(),
+                    _ = pulse.tick() => beat.beat(),
                 }
             }
         });
@@ -300,14 +323,22 @@ fn affordable_connections() -> usize {
     usize::try_from(limit.saturating_sub(RESERVED) / 2).unwrap_or(usize::MAX).max(1)
 }
 
-async fn accept_all(worker: Arc<Worker>, listener: TcpListener, scheme: Scheme) {
+async fn accept_all(worker: Arc<Worker>, mut door: Door, scheme: Scheme) {
     let stop = worker.stop_accepting.notified();
     let mut stop = std::pin::pin!(stop);
     stop.as_mut().enable();
     loop {
         // At the limit new connections wait in the kernel's queue, as they would for a busy peer.
         while worker.connections() >= worker.allowed_connections() && !worker.is_draining() {
-            let _ = tokio::time::timeout(ACCEPT_PAUSE, worker.room.notified()).await;
+            let pause = async {
+                let _ = tokio::time::timeout(ACCEPT_PAUSE, worker.room.notified()).await;
+                // A successor has room, and waits for us to stop.
+                let _ = door.obey().await;
+            };
+            tokio::select! {
+                () = &mut stop => break,
+                () = pause => {}
+            }
         }
         if worker.is_draining() {
             break;
@@ -315,16 +346,17 @@ async fn accept_all(worker: Arc<Worker>, listener: TcpListener, scheme: Scheme) 
         let accepted = tokio::select! {
             biased;
             () = &mut stop => break,
-            accepted = listener.accept() => accepted,
+            accepted = door.accept() => accepted,
         };
         match accepted {
             Ok((stream, peer)) => serve(&worker, stream, peer, scheme),
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
-    // The kernel has accepted those who wait: closing the listener would reset them.
+    // The kernel has accepted those who wait: closing the listener would reset them. Where a successor
+    // has the listener too, the door is held, and they are the successor's.
     while worker.connections() < worker.allowed_connections()
-        && let Some(Ok((stream, peer))) = listener.accept().now_or_never()
+        && let Some(Ok((stream, peer))) = door.accept().now_or_never()
     {
         serve(&worker, stream, peer, scheme);
     }

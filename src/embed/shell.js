@@ -43,15 +43,31 @@
     window.addEventListener('message', ({ data, source }) => {
       if (source === page && data && data.type === EVENT && isEvent(data.message)) dispatch(data.message);
     });
+    // How far in from its four edges the elements around the place cut it off, and the corners that
+    // they give it.
+    const cut = (place, box) => {
+      const inset = [0, 0, 0, 0];
+      let { borderRadius: radius } = getComputedStyle(place);
+      for (let around = place.parentElement; around && around !== document.body; around = around.parentElement) {
+        const { overflowX, overflowY, borderRadius } = getComputedStyle(around);
+        if (overflowX === 'visible' && overflowY === 'visible') continue;
+        const edge = around.getBoundingClientRect();
+        const over = [edge.top - box.top, box.right - edge.right, box.bottom - edge.bottom, edge.left - box.left];
+        over.forEach((length, side) => { inset[side] = Math.max(inset[side], length); });
+        if (radius === '0px' && over.every((length) => Math.abs(length) < 1)) radius = borderRadius;
+      }
+      return { inset, radius };
+    };
     let told = '';
     let asked = 0;
     const tell = () => {
       asked = 0;
       const place = document.querySelector('[data-vestibule-place]');
       if (!place) return;
-      const { left, top, width, height } = place.getBoundingClientRect();
-      const { borderRadius, visibility } = getComputedStyle(place);
-      const now = { left, top, width, height, radius: borderRadius, shows: visibility === 'visible' };
+      const box = place.getBoundingClientRect();
+      const { left, top, width, height } = box;
+      const shows = getComputedStyle(place).visibility === 'visible';
+      const now = { left, top, width, height, ...cut(place, box), shows };
       if (JSON.stringify(now) === told) return;
       told = JSON.stringify(now);
       page.postMessage({ type: PLACE, place: now }, '*');
@@ -138,13 +154,13 @@
 
   if (part === 'shell') publish((type, detail) => toChat({ type, detail }));
 
+  const pixels = (value) => (Number.isFinite(Number(value)) ? Number(value) : 0) + 'px';
   const lay = (place) => {
     const { style } = frame('chat');
-    for (const side of ['left', 'top', 'width', 'height']) {
-      const length = Number(place[side]);
-      style[side] = (Number.isFinite(length) ? length : 0) + 'px';
-    }
+    for (const side of ['left', 'top', 'width', 'height']) style[side] = pixels(place[side]);
     style.borderRadius = String(place.radius);
+    const inset = Array.isArray(place.inset) ? place.inset.slice(0, 4).map(pixels) : [];
+    style.clipPath = inset.some((length) => length !== '0px') ? 'inset(' + inset.join(' ') + ')' : '';
     style.visibility = place.shows === true && Number(place.width) > 0 ? 'visible' : 'hidden';
   };
   const fromTemplate = (data) => {

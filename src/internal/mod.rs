@@ -25,6 +25,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use crate::config::snapshot::Snapshot;
+use crate::net::intake::Door;
 use crate::net::service::{self, Service};
 use crate::policy::assertion::jwks;
 use answer::{Apps, Responder};
@@ -36,18 +37,25 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The running listener; dropping it closes it and what is open.
 pub type InternalServer = Service;
 
-/// Binds `listen` and serves from a thread of its own. `key_set` is [`key_set`] of the live
+/// Serves whoever comes to `door` from a thread of its own. `key_set` is [`key_set`] of the live
 /// configuration, and `launch`, which is given an assertion, [`launch()`]; they are asked for each
 /// request, so that a reload needs nothing here.
 pub fn start(
-    listen: SocketAddr,
+    door: Door,
     key_set: impl Fn(Option<&str>) -> Option<String> + Send + Sync + 'static,
     launch: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
 ) -> io::Result<InternalServer> {
     let mut seed = [0; 16];
     getrandom::fill(&mut seed).map_err(io::Error::other)?;
     let apps = Apps { key_set: Box::new(key_set), launch: Box::new(launch) };
-    start_with(listen, Responder::new(apps, seed), PATIENCE)
+    start_with(door, Responder::new(apps, seed), PATIENCE)
+}
+
+/// The listener: no port is shared here.
+pub fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(listen)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 /// The JWKS document of one tenant, or of all; nothing for a tenant that is not there.
@@ -61,12 +69,8 @@ pub fn key_set(snapshot: &Snapshot, tenant: Option<&str>) -> Option<String> {
     }
 }
 
-fn start_with(
-    listen: SocketAddr,
-    responder: Responder,
-    patience: Duration,
-) -> io::Result<InternalServer> {
-    service::serve("internal", TcpListener::bind(listen)?, patience, move |request| {
+fn start_with(door: Door, responder: Responder, patience: Duration) -> io::Result<InternalServer> {
+    service::serve("internal", door, patience, move |request| {
         std::future::ready(responder.answer(&request))
     })
 }

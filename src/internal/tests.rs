@@ -7,14 +7,18 @@ use std::time::Instant;
 
 use super::*;
 use crate::config::Loader;
+use crate::net::intake::{Begin, Intake};
 use crate::net::service::{CONNECTIONS, HEAD_BYTES};
 
 const KEYS: &str = r#"{"keys":[]}"#;
-pub(super) const ANYWHERE: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+const ANYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+pub(super) fn door() -> Door {
+    Intake::new(Begin::Open).door(bind(ANYWHERE).unwrap())
+}
 
 fn server() -> InternalServer {
-    start(ANYWHERE, key_sets, |_| None).unwrap()
+    start(door(), key_sets, |_| None).unwrap()
 }
 
 fn key_sets(tenant: Option<&str>) -> Option<String> {
@@ -27,7 +31,7 @@ fn key_sets(tenant: Option<&str>) -> Option<String> {
 
 fn impatient(patience: Duration) -> InternalServer {
     let apps = Apps { key_set: Box::new(key_sets), launch: Box::new(|_| None) };
-    start_with(ANYWHERE, Responder::new(apps, [0; 16]), patience).unwrap()
+    start_with(door(), Responder::new(apps, [0; 16]), patience).unwrap()
 }
 
 fn connect(server: &InternalServer) -> TcpStream {
@@ -62,7 +66,7 @@ fn an_app_gets_the_key_set_that_is_live() {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
     let server = start(
-        ANYWHERE,
+        door(),
         move |_| Some(format!(r#"{{"keys":[{}]}}"#, count.fetch_add(1, Ordering::Relaxed))),
         |_| None,
     )
@@ -248,7 +252,7 @@ fn strangers_that_hold_every_connection_hold_it_for_a_while() {
 fn a_port_has_one_listener_until_it_is_dropped() {
     let server = server();
     let address = server.address();
-    assert!(start(address, key_sets, |_| None).is_err());
+    assert!(bind(address).is_err());
     drop(server);
-    assert!(start(address, key_sets, |_| None).is_ok());
+    assert!(bind(address).is_ok());
 }

@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
 
 /// How many handshakes the kernel keeps for us.
 const BACKLOG: i32 = 4096;
@@ -41,9 +40,4 @@ pub fn is_taken(address: SocketAddr) -> bool {
         socket.listen(1)
     };
     probe().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
-}
-
-/// The listener inside a worker's runtime.
-pub fn into_tokio(listener: std::net::TcpListener) -> io::Result<TcpListener> {
-    TcpListener::from_std(listener)
 }

@@ -1,8 +1,11 @@
 //! Sockets as the rest of the crate sees them: one stream type, listeners, a lazy deadline.
 //!
-//! It decides nothing about HTTP.
+//! It decides nothing about HTTP. Listeners may be another process's ([`inherited`]), and are polled
+//! only while the process is to accept ([`intake`]).
 
 pub mod deadline;
+pub mod inherited;
+pub mod intake;
 pub mod io;
 pub mod listener;
 pub mod proxy_header;

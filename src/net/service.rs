@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -22,6 +22,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::intake::Door;
 
 /// Open at once; more wait in the kernel's queue.
 pub(crate) const CONNECTIONS: usize = 256;
@@ -46,24 +48,18 @@ impl Service {
 
 /// Serves from a thread of that name. A connection has `patience` from accept to the last byte of
 /// its answer.
-pub fn serve<A, F>(
-    name: &str,
-    listener: TcpListener,
-    patience: Duration,
-    answer: A,
-) -> io::Result<Service>
+pub fn serve<A, F>(name: &str, door: Door, patience: Duration, answer: A) -> io::Result<Service>
 where
     A: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
-    listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
+    let address = door.address()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (stop, stopped) = oneshot::channel();
     let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
         runtime.block_on(async {
             tokio::select! {
-                _ = accept_all(listener, Arc::new(answer), patience) => {}
+                () = accept_all(door, Arc::new(answer), patience) => {}
                 // Also when the sender is gone: what nobody holds is not wanted.
                 _ = stopped => {}
             }
@@ -90,21 +86,23 @@ impl fmt::Debug for Service {
     }
 }
 
-/// Ends only where the socket cannot be used at all.
-async fn accept_all<A, F>(
-    listener: TcpListener,
-    answer: Arc<A>,
-    patience: Duration,
-) -> io::Result<()>
+async fn accept_all<A, F>(mut door: Door, answer: Arc<A>, patience: Duration)
 where
     A: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return Ok(()) };
-        match listener.accept().await {
+        let permit = loop {
+            let permit = Arc::clone(&room).acquire_owned();
+            match tokio::time::timeout(ACCEPT_PAUSE, permit).await {
+                Ok(Ok(permit)) => break permit,
+                Ok(Err(_)) => return,
+                // Without room it does not accept; a successor waits to be told so.
+                Err(_) => _ = door.obey().await,
+            }
+        };
+        match door.accept().await {
             Ok((stream, _)) => {
                 tokio::spawn(one(stream, Arc::clone(&answer), patience, permit));
             }

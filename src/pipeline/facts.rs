@@ -85,6 +85,9 @@ pub struct Ambient<'a> {
     pub passwords: &'a Passwords,
     /// The apps' cookies of pages without cookies.
     pub jars: &'a Arc<Jars>,
+    /// Signatures, sessions and what launches leave are decided here, and not by a successor process.
+    /// Where not, [`super::changes_state`] has kept those requests away.
+    pub is_ours: bool,
     /// The request's body, where [`super::wanted_body`] asked for it.
     pub body: Option<&'a [u8]>,
     /// For `explain`: what each stage decided. Nobody writes where nobody reads.

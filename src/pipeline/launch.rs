@@ -22,11 +22,13 @@ use std::borrow::Cow;
 
 use claim::{Claim, basis, credential, form, launched};
 
+use super::checks;
 use super::outcome::{Action, Answer, AnswerField, Framing};
 use super::visit::{FromAllowed, Passed, Visit, launch_facts};
 use super::with_query;
 use crate::apps::streamlit::Endpoint;
 use crate::config::snapshot::AppKind;
+use crate::gate::target::Address;
 use crate::http1::fields::Known;
 use crate::http1::head::RequestHead;
 use crate::policy::identity::{Behind, Identity, State, may_open, needs_session};
@@ -48,6 +50,17 @@ use crate::state::replay::Attempt;
 pub(super) fn is_form_launch(app: AppKind, head: &RequestHead, below: &str) -> bool {
     classify(app, &launch_facts(head, below, None)) == Kind::Launch(Launch::Post)
         && head.fields.get(Known::ContentType).is_some_and(is_urlencoded)
+}
+
+/// True for whatever [`decide`] is asked about.
+pub(super) fn is_launch(
+    app: AppKind,
+    head: &RequestHead,
+    (below, address): (&str, &Address<'_>),
+) -> bool {
+    let kind = classify(app, &launch_facts(head, below, address.query));
+    let is_handshake = matches!(checks::handshake(head), Ok(Some(_)));
+    matches!(kind, Kind::Launch(Launch::Get | Launch::Post)) && !is_handshake
 }
 
 pub(super) fn is_media_type(content_type: &[u8], wanted: &str) -> bool {
@@ -295,6 +308,7 @@ impl Step<'_, '_> {
             replay: policy.replay(),
         };
         let (replays, tenant) = (visit.ambient.replays, &visit.persona.tenant);
+        visit.may_change()?;
         let replayed = replays.take(tenant, &attempt)?;
         visit.tenant_limits(passed, from, fields).inspect_err(|_| {
             replays.give_back(tenant, &attempt, replayed);
@@ -308,6 +322,7 @@ impl Step<'_, '_> {
         let (parked, tenant) = (visit.ambient.parked, &visit.persona.tenant);
         let (hash, now) = (session.id.hash(), visit.ambient.now);
         if !self.launched.is_empty() {
+            visit.may_change()?;
             let until = session.remembered_until(now);
             let place = (&visit.persona.name, hash);
             return parked.park(tenant, place, self.launched.clone(), now, until).map_err(|_| {
@@ -386,6 +401,7 @@ pub(super) fn begin(visit: &Visit<'_>, identity: Identity, held: Option<&Session
 
 /// Ends a session whose place another takes.
 pub(super) fn end(visit: &Visit<'_>, held: &Session) -> Result<(), Rejection> {
+    visit.may_change()?;
     let now = visit.ambient.now;
     let until = held.remembered_until(now);
     visit.ambient.sessions.revoke(&visit.persona.tenant, held.id, until, now).map_err(|_| {

@@ -108,6 +108,7 @@ fn configure(visit: &Visit<'_>, fields: &mut Vec<AnswerField>) -> Result<Action,
     if let Some(held) = &held {
         if held.identity.state == State::Awaiting {
             // It is the same launch: what a form brought is this session's.
+            visit.may_change()?;
             let (from, to) = (held.id.hash(), session.id.hash());
             let until = session.remembered_until(now);
             visit.ambient.parked.hand_over(&visit.persona.tenant, &from, to, until);

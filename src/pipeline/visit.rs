@@ -175,7 +175,9 @@ impl Visit<'_> {
         let credential = if session.is_some() { Credential::Cookie } else { Credential::None };
         let from = self.origin(origin_kind(self.websocket), credential)?;
         let passed = self.tenant_limits(passed, from, fields)?;
-        if let Some(session) = session.as_ref().filter(|_| self.prefixed.is_none()) {
+        // A successor renews with the next request, and knows of it.
+        let renews = self.prefixed.is_none() && self.ambient.is_ours;
+        if let Some(session) = session.as_ref().filter(|_| renews) {
             let lifetime = Purpose::Cookie.lifetime();
             if let Some(renewed) = session.renewal(self.ambient.now, lifetime) {
                 self.set_cookie(&renewed, fields)?;
@@ -293,6 +295,15 @@ impl Visit<'_> {
         fields.push(("RateLimit-Policy", standing.policy));
         fields.push(("RateLimit", standing.limit));
         Ok(Passed(()))
+    }
+
+    /// What is remembered is being handed to a successor: whoever would change it should not have
+    /// come as far as here.
+    pub fn may_change(&self) -> Result<(), Rejection> {
+        if self.ambient.is_ours {
+            return Ok(());
+        }
+        Err(Rejection::new(Code::CapacityExhausted, "another process decides about this now"))
     }
 
     /// It turned out to start nothing.

@@ -60,6 +60,11 @@ pub struct Injection {
 }
 
 impl Injection {
+    /// What a launch of the process before has brought: it was decided about there.
+    pub fn from_parts(overrides: Option<Box<str>>, prefill: Option<Box<str>>) -> Self {
+        Self { overrides, prefill }
+    }
+
     /// A JSON object, where the launch brought one.
     pub fn instruction_overrides(&self) -> Option<&str> {
         self.overrides.as_deref()

@@ -33,6 +33,11 @@ impl Secret {
         self.0.is_empty()
     }
 
+    /// The bytes themselves, for a successor process and nobody else.
+    pub(crate) fn exposed(&self) -> &[u8] {
+        &self.0
+    }
+
     /// As a Bearer token: the only way in which it leaves the process. Nothing where no header can
     /// carry it.
     pub fn bearer(&self) -> Option<http::HeaderValue> {

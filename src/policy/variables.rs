@@ -145,6 +145,23 @@ impl Variables {
         self.0.iter().map(|one| size_of::<Brought>() + one.value.len()).sum()
     }
 
+    /// Names, values, and whether they travel as headers: for a successor process.
+    pub fn parts(&self) -> impl Iterator<Item = (&str, &str, bool)> {
+        self.0.iter().map(|one| (&*one.name, &*one.value, one.header.is_some()))
+    }
+
+    /// What [`Variables::parts`] gave: it was decided about by the process before.
+    pub fn from_parts<'p>(
+        parts: impl IntoIterator<Item = (&'p str, &'p str, bool)>,
+    ) -> Result<Self, NotAName> {
+        let brought = parts.into_iter().map(|(name, value, travels)| {
+            let variable = Variable::new(name, Source::Body, usize::MAX)?;
+            let header = travels.then_some(variable.header);
+            Ok(Brought { name: variable.name, header, value: value.into() })
+        });
+        brought.collect::<Result<_, _>>().map(Self)
+    }
+
     /// `X-Vestibule-Var-NAME` and its value, for those that are short enough.
     pub fn headers(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
         self.0.iter().filter_map(|one| Some((&**one.header.as_ref()?, header_value(&one.value))))

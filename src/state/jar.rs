@@ -9,6 +9,8 @@
 //! Must not: keep or hand out a session of ours; give a cookie to another session or tenant; evict
 //! what lives. It lives outside the snapshot. A full store says so, and the cookie is lost.
 
+mod handover;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,6 +20,7 @@ use foldhash::fast;
 
 use crate::policy::session::cookie::sets_session;
 use crate::policy::session::{SessionId, UnixSeconds};
+pub use handover::{KeptCookie, KeptJar};
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,6 +10,8 @@
 //! gets the same few buckets for all of them, and open enough for a visitor who arrives in the
 //! middle of it. Known addresses notice nothing.
 
+mod handover;
+
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +21,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use foldhash::{fast, quality};
 
+use super::names;
 use crate::policy::limits::{Bucket, Client, Moment, Rate};
+pub use handover::TenantLimits;
 
 /// Buckets that strangers share at the cap, for each of the three scopes of a tenant.
 pub const SHARED: usize = 512;
@@ -131,8 +135,8 @@ pub(crate) enum Scope<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     client: u64,
-    /// Two bits of scope, one of family, 61 of the persona's name, hashed with a seed that nobody
-    /// knows: of a thousand personas, two are taken for one with a chance of one in 10^12.
+    /// Two bits of scope, one of family, 61 of the number of the persona's name: of a thousand
+    /// personas, two are taken for one with a chance of one in 10^12.
     scope: u64,
 }
 
@@ -147,7 +151,6 @@ impl Key {
 #[derive(Debug)]
 pub(crate) struct TenantBuckets {
     held: Mutex<Held>,
-    names: quality::RandomState,
     /// Keys that it may have.
     most: AtomicUsize,
     /// Bytes of forms that are being read.
@@ -156,13 +159,7 @@ pub(crate) struct TenantBuckets {
 
 impl TenantBuckets {
     fn new(most: usize) -> Self {
-        let names = quality::RandomState::default();
-        Self {
-            held: Mutex::default(),
-            names,
-            most: AtomicUsize::new(most),
-            forms: AtomicUsize::new(0),
-        }
+        Self { held: Mutex::default(), most: AtomicUsize::new(most), forms: AtomicUsize::new(0) }
     }
 
     pub(crate) fn key(&self, client: Client, scope: Scope<'_>) -> Key {
@@ -173,7 +170,7 @@ impl TenantBuckets {
         let scope = match scope {
             Scope::Ip => 0,
             Scope::Share => 1,
-            Scope::Launcher(persona) => self.names.hash_one(persona) << 3 | 2,
+            Scope::Launcher(persona) => names::number(persona) << 3 | 2,
         };
         Key { client, scope: scope | family }
     }

@@ -7,6 +7,8 @@
 //! the snapshot. A full store says so, and the launch is refused: an app that is told nothing would
 //! take its customer's instructions for none.
 
+mod handover;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +19,7 @@ use crate::policy::identity::SessionHash;
 use crate::policy::injection::Injection;
 use crate::policy::session::UnixSeconds;
 use crate::policy::variables::Variables;
+pub use handover::ParkedLaunch;
 
 /// What one launch brought.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -17,17 +17,20 @@
 //! next signed launch and evicts nothing that is fresh. Only what verified gets here: a stranger
 //! without a secret cannot fill it. Clocks are arguments.
 
+mod handover;
+
 use std::collections::HashMap;
-use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use foldhash::{fast, quality};
+use foldhash::fast;
 
+use super::names;
 use crate::policy::limits::Client;
 use crate::policy::session::{LaunchProof, Session, SessionId, UnixSeconds};
 use crate::policy::signature::Replay;
 use crate::rejection::{Code, Rejection};
+pub use handover::UsedSignature;
 
 /// For how long the address that came first may begin again, in seconds.
 const BEGINS_AGAIN: u64 = 30;
@@ -100,7 +103,6 @@ type Tenants = HashMap<Arc<str>, Arc<Mutex<Tenant>>, fast::RandomState>;
 #[derive(Debug)]
 pub struct Replays {
     tenants: ArcSwap<Tenants>,
-    personas: quality::RandomState,
     /// Of each tenant.
     capacity: usize,
 }
@@ -113,7 +115,7 @@ impl Default for Replays {
 
 impl Replays {
     pub fn new(capacity: usize) -> Self {
-        Self { tenants: ArcSwap::default(), personas: quality::RandomState::default(), capacity }
+        Self { tenants: ArcSwap::default(), capacity }
     }
 
     /// Follows a configuration at the start and after each reload. A tenant that is gone is
@@ -152,7 +154,7 @@ impl Replays {
             }
             Replay::Once | Replay::Bind => {}
         }
-        let key = self.key(attempt.persona, attempt.proof);
+        let key = Key::of(attempt.persona, attempt.proof);
         let tenant = self.tenant(tenant);
         let mut tenant = lock(&tenant);
         let entry = Used {
@@ -193,7 +195,7 @@ impl Replays {
         if replayed != Replayed::First {
             return;
         }
-        let key = self.key(attempt.persona, attempt.proof);
+        let key = Key::of(attempt.persona, attempt.proof);
         let tenant = self.tenant(tenant);
         let mut tenant = lock(&tenant);
         if tenant.used.get(&key).is_some_and(|used| used.session == attempt.session) {
@@ -208,7 +210,7 @@ impl Replays {
         if now.0.saturating_sub(session.launched_at.0) > BEGINS_AGAIN {
             return;
         }
-        let key = self.key(persona, proof);
+        let key = Key::of(persona, proof);
         let Some(tenant) = self.tenants.load().get(tenant).map(Arc::clone) else { return };
         if let Some(used) = lock(&tenant).used.get_mut(&key) {
             used.came_back = true;
@@ -236,10 +238,6 @@ impl Replays {
         self.len() == 0
     }
 
-    fn key(&self, persona: &str, proof: LaunchProof) -> Key {
-        Key { persona: self.personas.hash_one(persona), proof: proof.0 }
-    }
-
     /// Made here only for a tenant that [`Replays::follow`] has not named, such as one that a
     /// reload has just removed under a request.
     fn tenant(&self, name: &str) -> Arc<Mutex<Tenant>> {
@@ -256,11 +254,18 @@ impl Replays {
     }
 }
 
-/// The persona by its name's hash, with a seed that nobody knows.
+/// The persona by its name's number: of a thousand personas, two are taken for one with a chance of
+/// one in 10^13.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
     persona: u64,
     proof: [u8; 16],
+}
+
+impl Key {
+    fn of(persona: &str, proof: LaunchProof) -> Self {
+        Self { persona: names::number(persona), proof: proof.0 }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -22,9 +22,11 @@
 //! connections. A tenant that the configuration no longer names is forgotten once no stream of it
 //! is open and nothing is on its list.
 
+mod handover;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use arc_swap::ArcSwap;
@@ -33,6 +35,8 @@ use futures_util::task::AtomicWaker;
 
 use crate::policy::session::revocation::{Full, RevocationList};
 use crate::policy::session::{SessionId, UnixSeconds};
+use handover::Elsewhere;
+pub use handover::{EndedSession, Item as NewsItem, News};
 
 /// Why a stream is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +87,8 @@ pub struct Sessions {
     tenants: ArcSwap<Tenants>,
     /// Of each tenant's list.
     capacity: usize,
+    /// Who else is to end the streams of sessions that end here.
+    elsewhere: OnceLock<Elsewhere>,
 }
 
 impl Default for Sessions {
@@ -93,7 +99,7 @@ impl Default for Sessions {
 
 impl Sessions {
     pub fn new(capacity: usize) -> Self {
-        Self { tenants: ArcSwap::default(), capacity }
+        Self { tenants: ArcSwap::default(), capacity, elsewhere: OnceLock::new() }
     }
 
     /// Follows a configuration at the start and after each reload, when its snapshot is in place.
@@ -131,12 +137,12 @@ impl Sessions {
     /// is full nothing has happened.
     pub fn revoke(
         &self,
-        tenant: &str,
+        name: &str,
         id: SessionId,
         until: UnixSeconds,
         now: UnixSeconds,
     ) -> Result<(), Full> {
-        let tenant = self.tenant(tenant);
+        let tenant = self.tenant(name);
         {
             let mut list = tenant.list();
             list.revoke(id, until, now)?;
@@ -148,6 +154,9 @@ impl Sessions {
         // A waker may run code of its own: not under the lock.
         drop(streams);
         end_all(&found, Ended::Revoked);
+        if let Some(elsewhere) = self.elsewhere.get() {
+            elsewhere.tell(name, EndedSession { id, until });
+        }
         Ok(())
     }
 

@@ -340,15 +340,15 @@ impl<'a, C: Client, S: Server> Exchange<'a, C, S> {
         let splice = if Splice::fits(head) { self.client.splice(head) } else { None };
         let framing = splice.as_ref().map_or(head.framing, |splice| splice.framing(head.framing));
         self.splice = splice.map(Box::new);
+        if let Some(told) = self.is_events.filter(|_| is_event_stream(head)) {
+            told.store(true, Ordering::Relaxed);
+        }
         let encoder = self.client.encode(head, framing);
         let framing = encoder.as_ref().map_or(framing, |encoder| match encoder.length() {
             Some(length) => Framing::Length(length),
             None => Framing::Chunked,
         });
         self.encoder = encoder.map(Box::new);
-        if let Some(told) = self.is_events.filter(|_| is_event_stream(head)) {
-            told.store(true, Ordering::Relaxed);
-        }
         self.client.send_head(head, framing).map_err(|_| Failure::ClientGone)?;
         self.download = Download::Body;
         self.waiting = Waiting::Stream;

@@ -59,7 +59,9 @@ impl Fleet {
         member: &Member,
         retries: bool,
     ) -> Result<Box<Connection>, NoConnection> {
-        self.opened(plan, member, retries, connect(member, plan.upstream.connect_timeout)).await
+        // Boxed: what a handshake needs is not memory of every connection that is idle.
+        let opening = connect(member, plan.upstream.connect_timeout);
+        Box::pin(self.opened(plan, member, retries, opening)).await
     }
 
     /// The same for HTTP/2; the connection is there for others too.

@@ -148,8 +148,9 @@ def test_a_form_goes_through(kind: str, place: str, shells: Shells, opened: Open
     check_form(opened)
     opened.shell.evaluate("() => { location.reload(); }")
     check_form(opened)
-    page.evaluate("url => { frame.src = url; }", shells.url(place, kind=kind, user_id="u-2", second=1))
-    opened.told("second=1")
+    # To a page of somebody else, and back.
+    page.evaluate("frame.src = '/two'")
+    wait_in(page, lambda: opened.shell.url.endswith("/two"), lambda: opened.shell.url)
     page.evaluate("history.back()")
     check_form(opened)
 
@@ -264,6 +265,21 @@ def test_the_chat_lies_over_its_place(place: str, shells: Shells, opened: Opened
         opened.template.evaluate("name => { document.getElementById('around').style[name] = ''; }", hide)
         expect(chat).to_be_visible()
         check_over(opened, f"shown again by {hide}")
+
+
+def test_the_chat_is_cut_off_and_rounded_with_its_place(shells: Shells, opened: Opened) -> None:
+    """By elements of the template that hide what flows over."""
+    opened.goto(shells.page(shells.url("shared")))
+    check_over(opened, "at first")
+    chat = opened.shell.locator(CHAT)
+    expect(chat).to_have_css("border-radius", "16px")
+    expect(chat).to_have_css("clip-path", "none")
+    opened.template.evaluate("Object.assign(document.querySelector('main').style, {height: '200px', overflow: 'auto'})")
+    # The padding of 24 pixels is above; below, 200 pixels and twice the padding are left of it.
+    expect(chat).to_have_css("clip-path", "inset(0px 0px 176px)")
+    opened.template.evaluate("document.querySelector('main').scrollTo(0, 124)")
+    expect(chat).to_have_css("clip-path", "inset(100px 0px 52px)")
+    check_over(opened, "scrolled inside")
 
 
 def test_the_chat_can_be_clicked_and_scrolled_where_it_lies(place: str, shells: Shells, opened: Opened) -> None:

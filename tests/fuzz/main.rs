@@ -206,6 +206,24 @@ fn what_is_injected_reads_as_json_and_keeps_its_limits() {
     check(20_000, edits::of_seeds("injection", pieces), bodies::injection::injection);
 }
 
+#[test]
+fn a_message_between_processes_has_one_spelling() {
+    let pieces = &[
+        "\u{0}",
+        "\u{0}\u{0}\u{0}\u{1}",
+        "\u{1}",
+        "\u{2}",
+        "\u{4}",
+        "\u{6}",
+        "\u{0}\u{0}\u{0}\u{4}acme",
+        "0123456789abcdef",
+        "abcdefgh",
+        "é",
+        "127.0.0.1:443",
+    ];
+    check(20_000, edits::of_seeds("upgrade_message", pieces), bodies::upgrade::upgrade_message);
+}
+
 /// The grammar is of no use where everything it makes is refused at once.
 #[test]
 fn the_grammar_makes_sound_and_unsound_requests() {

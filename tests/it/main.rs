@@ -27,4 +27,5 @@ mod http2_websocket;
 mod life;
 mod messages;
 mod passwords;
+mod upgrade;
 mod websocket;

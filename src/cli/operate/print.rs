@@ -72,6 +72,7 @@ fn status_text(status: &Value, connections: &Value, address: SocketAddr) -> Stri
     }
     let open = &status["connections"];
     let _ = writeln!(text, "connections: {} of {}", open["open"], open["allowed"]);
+    upstreams(&mut text, &status["upstreams"]);
     let _ = writeln!(text, "open: {}", counts(&status["streams"]));
     for held in connections["holders"].as_array().into_iter().flatten() {
         let name = if held["persona"].is_null() { &held["site"] } else { &held["persona"] };
@@ -85,6 +86,24 @@ fn status_text(status: &Value, connections: &Value, address: SocketAddr) -> Stri
         );
     }
     text
+}
+
+/// How many servers are well, and which are not.
+fn upstreams(text: &mut String, upstreams: &Value) {
+    let upstreams = upstreams.as_object().into_iter().flatten();
+    let servers = upstreams.flat_map(|(name, servers)| {
+        servers.as_array().into_iter().flatten().map(move |server| (name, server))
+    });
+    let (well, others): (Vec<_>, Vec<_>) =
+        servers.partition(|(_, server)| word(&server["state"]) == "healthy");
+    let _ = writeln!(text, "upstream servers: {} healthy, {} not", well.len(), others.len());
+    for (name, server) in others {
+        let state = match word(&server["state"]) {
+            "slow_start" => "starting slowly",
+            state => state,
+        };
+        let _ = writeln!(text, "  {name}: {} is {state}", word(&server["address"]));
+    }
 }
 
 fn counts(counts: &Value) -> String {
@@ -134,6 +153,10 @@ mod tests {
             "version": "0.1.0", "state": "ready", "uptime_s": 7300.5, "pid": 12, "tenants": 1,
             "personas": 2, "sites": 0, "workers": 4, "connections": { "open": 3, "allowed": 20_000 },
             "streams": { "requests": 0, "events": 1, "websockets": 2 },
+            "upstreams": { "app": [
+                { "address": "127.0.0.1:1", "state": "healthy", "weight": 100, "active": 3 },
+                { "address": "127.0.0.1:2", "state": "slow_start", "weight": 30, "active": 0 },
+            ] },
         });
         let connections = json!({ "holders": [
             { "tenant": "a", "persona": "b", "requests": 0, "events": 1, "websockets": 2, "oldest_s": 7.25 },
@@ -142,6 +165,8 @@ mod tests {
         let expected = "Vestibule 0.1.0 at 127.0.0.1:9180: ready, for 2 h, process 12\n\
                         tenants: 1, personas: 2, sites: 0, workers: 4\n\
                         connections: 3 of 20000\n\
+                        upstream servers: 1 healthy, 1 not\n  \
+                        app: 127.0.0.1:2 is starting slowly\n\
                         open: 2 WebSockets, 1 event stream\n  \
                         a/b: 2 WebSockets, 1 event stream, the oldest for 7 s\n  \
                         a/www: 1 request, the oldest for 0 s\n";

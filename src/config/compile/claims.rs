@@ -63,6 +63,8 @@ pub struct Bid<'p> {
 pub struct Loss {
     /// The index of the bidder.
     pub bidder: usize,
+    /// The operator has it, and nobody else.
+    pub is_to_main: bool,
     pub problems: Problems,
 }
 
@@ -251,8 +253,9 @@ impl<'p> Claims<'p> {
             let loser = self.find(Certainty::Certain).or_else(|| self.find(Certainty::ByOrder));
             let Some(bidder) = loser else { return losses };
             let mut problems = Problems::default();
-            self.tell(bidder, texts, &mut problems);
-            losses.push(Loss { bidder, problems });
+            let winners = self.tell(bidder, texts, &mut problems);
+            let is_to_main = winners.iter().all(|&winner| self.bidders[winner].is_main);
+            losses.push(Loss { bidder, is_to_main, problems });
             self.bidders[bidder].fall_back();
         }
     }
@@ -324,9 +327,8 @@ impl<'p> Claims<'p> {
         // Among equals, who takes a whole host gives way to who takes a part of it.
         let is_root = |entry: &Entry<'_>| key.1 == "/" && !entry.is_below;
         let is_mixed = one.is_below != other.is_below;
-        let rank = |entry: &Entry<'_>| {
-            (self.rank(entry.bidder, key), is_mixed && is_root(entry), entry.bidder)
-        };
+        let rank =
+            |entry: &Entry<'_>| (self.rank(entry, key), is_mixed && is_root(entry), entry.bidder);
         let (one, other) = (rank(one), rank(other));
         (other < one).then_some(match other.0 {
             Rank::Newcomer => Certainty::ByOrder,
@@ -334,32 +336,53 @@ impl<'p> Claims<'p> {
         })
     }
 
-    fn rank(&self, bidder: usize, key: &Key<'p>) -> Rank {
+    fn rank(&self, entry: &Entry<'_>, key: &Key<'p>) -> Rank {
         let entries = || self.entries.get(key).into_iter().flatten();
-        let mut own = entries().filter(|entry| entry.bidder == bidder);
-        match &self.bidders[bidder] {
+        let mut own = entries().filter(|other| other.bidder == entry.bidder);
+        match &self.bidders[entry.bidder] {
             it if it.is_main => Rank::Operator,
             it if it.choice == Some(Choice::Last) => Rank::Incumbent,
-            _ if own.any(|entry| entry.versions.has(Choice::Last)) => Rank::Incumbent,
+            // It had this very address, not just another one nearby.
+            _ if own.any(|it| it.versions.has(Choice::Last) && it.is_at(entry)) => Rank::Incumbent,
             _ => Rank::Newcomer,
         }
     }
 
-    /// Reports every address at which a tenant loses.
-    fn tell(&self, bidder: usize, texts: &SourceTexts, problems: &mut Problems) {
+    /// Reports every address at which a tenant loses. Returns to whom.
+    fn tell(&self, bidder: usize, texts: &SourceTexts, problems: &mut Problems) -> Vec<usize> {
+        let mut to = Vec::new();
         let mut told = HashSet::new();
         for key in &self.contested {
             let entries: SmallVec<[_; 8]> = self.active(key).collect();
             for loser in entries.iter().filter(|entry| entry.bidder == bidder) {
                 let winners = entries.iter().filter(|it| self.loses(loser, it, key).is_some());
-                let first = winners.min_by_key(|it| (self.rank(it.bidder, key), it.bidder));
+                let first = winners.min_by_key(|it| (self.rank(it, key), it.bidder));
                 let Some(winner) = first else { continue };
+                to.push(winner.bidder);
                 let (field, wrong) = describe(loser, winner, key, texts);
                 if told.insert((loser.spot, wrong.what.clone())) {
                     let key = format!("{}.{field}", loser.placed.what.key());
                     problems.error(loser.spot, key, wrong);
                 }
             }
+        }
+        to
+    }
+}
+
+impl Entry<'_> {
+    /// Whether both want the same address, of those at one key.
+    fn is_at(&self, other: &Entry<'_>) -> bool {
+        let is_same = !self.is_below || self.path() == other.path();
+        self.is_below == other.is_below && self.host == other.host && is_same
+    }
+
+    /// Of what wants the address.
+    fn path(&self) -> &str {
+        match (self.what, &self.placed.what) {
+            (Address::Shell(path), _) => path,
+            (_, Claimant::Persona(persona)) => &persona.path,
+            (_, Claimant::Site(_)) => "/",
         }
     }
 }

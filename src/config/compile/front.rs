@@ -15,7 +15,7 @@ use super::{Compiler, secrets};
 use crate::gate::path;
 use crate::policy::front::Front;
 use crate::policy::front::addresses::Addresses;
-use crate::policy::front::compression::{Compression, MediaRange};
+use crate::policy::front::compression::{Coding, Compression, MediaRange};
 use crate::policy::front::headers::{self, Headers, Hsts};
 use crate::policy::front::password::{self, BadLine, Password};
 use crate::policy::front::redirects::{From, Redirect, Redirects};
@@ -295,22 +295,15 @@ fn parse_to<'t>(text: &'t str, from: &str) -> Result<(&'t str, bool), Wrong> {
 /// What personas and sites have from the server, made once for all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Defaults {
-    /// With no codings, where nothing is to be compressed.
-    server: Compression,
+    asked: Asked,
     compression: Option<Arc<Compression>>,
 }
 
 impl Defaults {
     pub fn new(root: &raw::Root) -> Self {
-        let default = Compression {
-            codings: Compression::CODINGS.into(),
-            min_bytes: Compression::MIN_BYTES,
-            types: Compression::TYPES.into_iter().filter_map(MediaRange::parse).collect(),
-        };
         let raw = root.server.as_ref().and_then(|at| at.value.compression.as_ref());
-        let server = raw.map_or(default.clone(), |at| merged(&at.value, &default));
-        let compression = in_force(server.clone());
-        Self { server, compression }
+        let asked = Asked::of(raw.map(|at| &*at.value));
+        Self { compression: asked.clone().compiled(), asked }
     }
 
     fn compression(
@@ -329,27 +322,45 @@ impl Defaults {
             let key = format!("{key}.compression.encodings");
             compiler.problems.error(encodings.spot, key, Wrong::new(what, remedy));
         }
-        in_force(merged(own, &self.server))
+        Asked::of(Some(own)).or(self.asked.clone()).compiled()
     }
 }
 
-fn in_force(compression: Compression) -> Option<Arc<Compression>> {
-    (!compression.codings.is_empty()).then(|| Arc::new(compression))
+/// What a table of compression says, key by key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Asked {
+    codings: Option<Box<[Coding]>>,
+    types: Option<Box<[MediaRange]>>,
+    min_bytes: Option<u64>,
 }
 
-/// Key by key: its own, or the other's.
-fn merged(own: &raw::Compression, other: &Compression) -> Compression {
-    let codings = own.encodings.as_ref();
-    let types = own.types.as_ref();
-    Compression {
-        codings: codings.map_or_else(
-            || other.codings.clone(),
-            |at| at.value.iter().map(|at| at.value).collect(),
-        ),
-        min_bytes: own.min_bytes.as_ref().map_or(other.min_bytes, |at| at.value.0),
-        types: types.map_or_else(
-            || other.types.clone(),
-            |at| at.value.iter().map(|at| at.value.clone()).collect(),
-        ),
+impl Asked {
+    fn of(table: Option<&raw::Compression>) -> Self {
+        let codings = table.and_then(|table| table.encodings.as_ref());
+        let types = table.and_then(|table| table.types.as_ref());
+        Self {
+            codings: codings.map(|list| list.value.iter().map(|at| at.value).collect()),
+            types: types.map(|list| list.value.iter().map(|at| at.value.clone()).collect()),
+            min_bytes: table.and_then(|table| table.min_bytes.as_ref()).map(|at| at.value.0),
+        }
+    }
+
+    /// Where this one says nothing, that one may.
+    fn or(self, other: Self) -> Self {
+        Self {
+            codings: self.codings.or(other.codings),
+            types: self.types.or(other.types),
+            min_bytes: self.min_bytes.or(other.min_bytes),
+        }
+    }
+
+    /// Nothing where nothing is to be compressed.
+    fn compiled(self) -> Option<Arc<Compression>> {
+        let codings = self.codings.unwrap_or_else(|| Compression::CODINGS.into());
+        let types = self.types.unwrap_or_else(|| {
+            Compression::TYPES.into_iter().filter_map(MediaRange::parse).collect()
+        });
+        let min_bytes = self.min_bytes.unwrap_or(Compression::MIN_BYTES);
+        (!codings.is_empty()).then(|| Arc::new(Compression { codings, min_bytes, types }))
     }
 }

@@ -32,6 +32,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 pub use self::certificates::Coverage;
+pub use self::server::admin;
 pub use self::signing::Signers;
 pub use self::tenants::{Part, part};
 use super::allow::Trust;
@@ -61,8 +62,6 @@ pub struct Compiler<'a> {
     pub base: &'a Path,
     pub now: SystemTime,
 }
-
-pub use server::admin;
 
 impl Compiler<'_> {
     /// Where a file or folder lies, if whoever names it may use it; said where not. What a
@@ -96,8 +95,8 @@ pub struct Facts {
     pub has_internal: bool,
     /// Hosts that several tenants may share by path.
     pub shared_hosts: HashSet<Box<str>>,
-    /// What personas and sites have from the server.
-    front: front::Defaults,
+    /// What stands in front of every app.
+    pub front: front::Defaults,
     /// One-way images of what signs sessions.
     sessions: Vec<[u8; 32]>,
 }
@@ -109,9 +108,9 @@ impl Facts {
         let shared = shared.flat_map(|list| &list.value).map(|at| at.value.0.clone());
         Self {
             shared_hosts: shared.collect(),
+            front: front::Defaults::new(root),
             https_port: https.and_then(|list| list.value.first()).map(|at| at.value.port()),
             has_internal: root.internal.as_ref().is_some_and(|at| at.value.listen.is_some()),
-            front: front::Defaults::new(root),
             sessions: sessions.iter().map(|secret| secret.seed("facts", &[])).collect(),
         }
     }
@@ -213,6 +212,7 @@ pub fn restart_spots(root: &Root) -> Vec<(&'static str, Spot)> {
         add("server.https", server.https.as_ref().map(|at| at.spot));
         add("server.http", server.http.as_ref().map(|at| at.spot));
         add("server.workers", server.workers.as_ref().map(|at| at.spot));
+        add("server.upgrade_socket", server.upgrade_socket.as_ref().map(|at| at.spot));
         add("server.proxy_protocol", server.proxy_protocol.as_ref().map(|at| at.spot));
     }
     if let Some(admin) = &root.admin {

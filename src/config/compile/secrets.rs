@@ -5,10 +5,10 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::OnceLock;
 
 use super::super::error::Wrong;
 use super::super::file::unreadable;
+use super::super::process_secret;
 use super::super::raw::Root;
 use super::super::source::{At, Spot};
 use super::super::values::SecretRef;
@@ -155,7 +155,7 @@ pub fn sessions(root: &Root, has_files: bool, compiler: &mut Compiler<'_>) -> Se
                           -hex 32` prints";
             compiler.problems.warning(spot, KEY, Wrong::new(what, remedy));
         }
-        return SessionSecrets::new(of_this_process(), Vec::new());
+        return SessionSecrets::new(process_secret::get(), Vec::new());
     };
     if list.value.is_empty() {
         let wrong = Wrong::new("the list is empty", "write [\"env:NAME\"], or leave the key out");
@@ -175,17 +175,6 @@ pub fn sessions(root: &Root, has_files: bool, compiler: &mut Compiler<'_>) -> Se
     }
     let mut secrets = secrets.into_iter();
     // Where none was good there was an error, and nothing is ever signed with this.
-    let signs = secrets.next().unwrap_or_else(of_this_process);
+    let signs = secrets.next().unwrap_or_else(process_secret::get);
     SessionSecrets::new(signs, secrets.collect())
-}
-
-/// Random, and the same as long as the process lives: a reload does not end sessions.
-fn of_this_process() -> Secret {
-    static SECRET: OnceLock<Secret> = OnceLock::new();
-    let make = || {
-        let mut bytes = [0; SHORTEST];
-        getrandom::fill(&mut bytes).expect("the kernel gives random bytes to every process");
-        Secret::new(bytes).expect("32 bytes are not none")
-    };
-    SECRET.get_or_init(make).clone()
 }

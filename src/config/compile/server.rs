@@ -1,7 +1,7 @@
 //! Listeners, limits and the other settings of the process.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use super::super::snapshot::{
 use super::super::source::{At, Spot};
 use super::super::values::LogTarget;
 use super::{Compiler, secrets};
+use crate::upgrade::socket::LONGEST_PATH;
 
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
@@ -33,8 +34,9 @@ pub fn compile(root: &Root, compiler: &mut Compiler<'_>) -> ServerSettings {
         trusted_proxies: nets.collect(),
         proxy_protocol: raw.proxy_protocol.as_ref().is_some_and(|at| at.value),
         drain_timeout: raw.drain_timeout.as_ref().map_or(DRAIN_TIMEOUT, |at| at.value),
-        acme_webroot: acme_webroot(raw, compiler),
+        upgrade_socket: upgrade_socket(raw, compiler),
         close_within: raw.close_within.as_ref().map_or(CLOSE_WITHIN, |at| at.value),
+        acme_webroot: acme_webroot(raw, compiler),
         limits: limits(raw.limits.as_ref().map(|at| &*at.value), compiler),
     };
     check_listeners(root, raw, compiler);
@@ -60,6 +62,17 @@ fn acme_webroot(raw: &Server, compiler: &mut Compiler<'_>) -> Option<Arc<Path>> 
         compiler.problems.warning(at.spot, "server.acme_webroot", wrong);
     }
     Some(folder.into())
+}
+
+fn upgrade_socket(raw: &Server, compiler: &mut Compiler<'_>) -> Option<PathBuf> {
+    let at = raw.upgrade_socket.as_ref()?;
+    let path = compiler.base.join(&at.value.0);
+    if path.as_os_str().len() > LONGEST_PATH {
+        let what = format!("{} is too long for a socket's address", path.display());
+        let remedy = format!("write a path of at most {LONGEST_PATH} bytes");
+        compiler.problems.error(at.spot, "server.upgrade_socket", Wrong::new(what, remedy));
+    }
+    Some(path)
 }
 
 fn one_per_core() -> usize {

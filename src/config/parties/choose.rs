@@ -71,7 +71,9 @@ impl Parties<'_, '_> {
             party.choice = choice;
         }
         for loss in losses {
-            self.all[loss.bidder].wrong.extend(loss.problems.into_found());
+            let party = &mut self.all[loss.bidder];
+            party.is_outdone |= !loss.is_to_main;
+            party.wrong.extend(loss.problems.into_found());
         }
         held
     }
@@ -82,7 +84,9 @@ impl Parties<'_, '_> {
         if !history.has_served {
             return;
         }
-        for party in self.all.iter().filter(|party| party.choice.is_none()) {
+        // What tenants have with each other is no fault of the main file.
+        let is_blameless = |party: &&Party| party.choice.is_none() && !party.is_outdone;
+        for party in self.all.iter().filter(is_blameless) {
             let kept = history.tenants.get(&party.name);
             let Some(version) = kept.and_then(|kept| kept.serving.as_ref()) else { continue };
             if version.sources.still() {

@@ -119,10 +119,7 @@ pub async fn serve(
                     open,
                     log,
                 );
-                worker.spawn_tunnel(Box::pin(async move {
-                    tunnel.await;
-                    drop(lease);
-                }));
+                worker.spawn_tunnel(Box::pin(tunnel), lease);
                 return;
             }
         }

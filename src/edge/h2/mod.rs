@@ -184,10 +184,7 @@ async fn stream(
                 let rest = upstream.recv.into_rest();
                 drop(deadline);
                 let tunnel = H2Tunnel::new((recv, send, chunk), (upstream.io, rest), place, log);
-                worker.spawn_tunnel(Box::pin(async move {
-                    tunnel.await;
-                    drop((open, lease));
-                }));
+                worker.spawn_tunnel(Box::pin(tunnel), (open, lease));
             }
         }
     }

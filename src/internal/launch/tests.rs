@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::config::Loader;
 use crate::config::snapshot::{Mode, Persona, Snapshot};
-use crate::internal::tests::{ANYWHERE, code, sent};
+use crate::internal::tests::{code, door, sent};
 use crate::internal::{InternalServer, start};
 use crate::policy::assertion::{AssertionPolicy, mint};
 use crate::policy::identity::{Identity, Place, SessionHash};
@@ -88,7 +88,7 @@ fn parked(sales: &Persona) -> Parked {
 fn serve(snapshot: &Arc<Snapshot>, parked: &Arc<Parked>) -> InternalServer {
     let (snapshot, parked) = (Arc::clone(snapshot), Arc::clone(parked));
     let launch = move |assertion: &str| super::launch(&snapshot, &parked, assertion, NOW);
-    start(ANYWHERE, |_| None, launch).unwrap()
+    start(door(), |_| None, launch).unwrap()
 }
 
 /// A server, and the personas `sales`, `support` and `bot`.

@@ -42,6 +42,11 @@ impl Moment {
         Self(self.0.saturating_add(nanos(time)))
     }
 
+    /// Since the epoch, for a successor process.
+    pub fn nanos(self) -> u64 {
+        self.0
+    }
+
     /// Nothing where `earlier` is later.
     pub fn duration_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -182,6 +187,16 @@ impl Bucket {
                 Err(Self { stepped, ..self }.wait(rate, short, now))
             }
         }
+    }
+
+    /// For a successor process, which goes on with the clock too.
+    pub fn to_nanos(self) -> [u64; 2] {
+        [self.stepped, self.arrival]
+    }
+
+    /// What [`Bucket::to_nanos`] gave.
+    pub fn from_nanos([stepped, arrival]: [u64; 2]) -> Self {
+        Self { stepped, arrival }
     }
 
     /// How long until the bucket's own time has come `short` further: it moves in steps.

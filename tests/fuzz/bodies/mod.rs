@@ -15,6 +15,7 @@ pub mod identity;
 pub mod injection;
 pub mod response;
 pub mod signature;
+pub mod upgrade;
 
 use std::future::Future;
 
@@ -27,7 +28,7 @@ pub type Body = fn(&[u8]);
 
 /// The name of a body, as its seeds' folder is called, and the body.
 #[allow(dead_code, reason = "a fuzz target uses one body, not the list")]
-pub const ALL: [(&str, Body); 13] = [
+pub const ALL: [(&str, Body); 14] = [
     ("codec_against_hyper", codec::codec_against_hyper),
     ("response_against_hyper", response::response_against_hyper),
     ("chunk_decoder", chunk::chunk_decoder),
@@ -41,6 +42,7 @@ pub const ALL: [(&str, Body); 13] = [
     ("embed_config", embed::embed_config),
     ("injection", injection::injection),
     ("signed_launch", signature::signed_launch),
+    ("upgrade_message", upgrade::upgrade_message),
 ];
 
 /// Input as it can be pasted into a test.

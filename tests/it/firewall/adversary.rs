@@ -353,6 +353,7 @@ impl Bench {
             now: UnixSeconds(1_800_000_000),
             moment: Moment::START,
             random: &|| [7; 16],
+            is_ours: true,
             limiter: &self.limiter,
             sessions: &self.sessions,
             replays: &vestibule::state::replay::Replays::default(),

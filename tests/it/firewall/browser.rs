@@ -1,10 +1,12 @@
 //! A browser as the firewall sees it: it navigates frames, keeps cookies or not, follows redirects.
 
+use std::net::SocketAddr;
+
 use crate::harness::client::{Client, Response};
 use crate::harness::proxy::Proxy;
 
-pub struct Browser<'p> {
-    proxy: &'p Proxy,
+pub struct Browser {
+    door: SocketAddr,
     pub host: &'static str,
     pub keeps_cookies: bool,
     /// Our cookie and the app's, as `name=value`.
@@ -15,10 +17,15 @@ pub struct Browser<'p> {
     pub way: Vec<String>,
 }
 
-impl<'p> Browser<'p> {
-    pub fn new(proxy: &'p Proxy, host: &'static str) -> Self {
+impl Browser {
+    pub fn new(proxy: &Proxy, host: &'static str) -> Self {
+        Self::at(proxy.http(), host)
+    }
+
+    /// Of a server in a process of its own.
+    pub fn at(door: SocketAddr, host: &'static str) -> Self {
         Self {
-            proxy,
+            door,
             host,
             keeps_cookies: true,
             cookies: Vec::new(),
@@ -27,7 +34,7 @@ impl<'p> Browser<'p> {
         }
     }
 
-    pub fn without_cookies(proxy: &'p Proxy, host: &'static str) -> Self {
+    pub fn without_cookies(proxy: &Proxy, host: &'static str) -> Self {
         Self { keeps_cookies: false, ..Self::new(proxy, host) }
     }
 
@@ -45,7 +52,7 @@ impl<'p> Browser<'p> {
         let request = format!(
             "{method} {target} HTTP/1.1\r\nHost: {host}\r\n{cookie}{length}{lines}\r\n{body}"
         );
-        let response = self.proxy.client().send(request).read_response().unwrap();
+        let response = Client::plain(self.door).send(request).read_response().unwrap();
         self.keep(&response);
         response
     }
@@ -97,6 +104,10 @@ impl<'p> Browser<'p> {
         self.way.clear();
         let mut response = self.ask(method, target, lines, body);
         for _ in 0..6 {
+            if response.status == 307 {
+                response = self.ask(method, target, lines, body);
+                continue;
+            }
             if response.status != 303 {
                 return response;
             }
@@ -126,7 +137,7 @@ impl<'p> Browser<'p> {
 
     /// A WebSocket handshake, and the open connection.
     pub fn stream(&mut self, target: &str, more: &str) -> (Response, Client) {
-        let mut client = self.proxy.client();
+        let mut client = Client::plain(self.door);
         let cookie = match self.cookies.is_empty() {
             true => String::new(),
             false => format!("Cookie: {}\r\n", self.cookies.join("; ")),

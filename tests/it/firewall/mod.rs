@@ -2,12 +2,12 @@
 
 mod adversary;
 mod brought;
-mod browser;
+pub mod browser;
 mod limits;
 mod matrix;
 mod sessions;
 mod shells;
-mod signed;
+pub mod signed;
 
 use crate::harness::client::Response;
 use crate::harness::proxy::Proxy;
@@ -53,7 +53,7 @@ fn proxy() -> (Proxy, Upstream) {
 
 /// Answers with what it received: as HTML where the request navigates. Sets a cookie where the
 /// path says `cookie`, redirects where it says `moved`, accepts WebSockets and echoes them.
-fn reflecting() -> Upstream {
+pub fn reflecting() -> Upstream {
     Upstream::start(|mut conversation| {
         while let Some(request) = conversation.read_request() {
             if request.contains("Upgrade: websocket\r\n") {
@@ -98,7 +98,7 @@ fn flat(request: &str) -> String {
 }
 
 /// What the app was told, of one header.
-fn told<'r>(seen: &'r str, name: &str) -> Option<&'r str> {
+pub fn told<'r>(seen: &'r str, name: &str) -> Option<&'r str> {
     let mut values = seen.split(['\n', '|']).filter_map(|line| {
         let (field, value) = line.trim_end().split_once(": ")?;
         field.eq_ignore_ascii_case(name).then_some(value)
@@ -108,7 +108,7 @@ fn told<'r>(seen: &'r str, name: &str) -> Option<&'r str> {
     value
 }
 
-fn seen(response: &Response) -> String {
+pub fn seen(response: &Response) -> String {
     assert_eq!(response.status, 200, "{}{}", response.head, response.text());
     response.text()
 }

@@ -305,7 +305,7 @@ fn a_page_of_the_session_before_cannot_resume_in_the_next() {
     let (proxy, _upstream) = proxy();
     let mut browser = Browser::new(&proxy, "streamlit.acme.test");
     let handshake = "Sec-WebSocket-Protocol: streamlit, xsrf, 0a1b2c\r\n";
-    let offered = |browser: &mut Browser<'_>| {
+    let offered = |browser: &mut Browser| {
         let (answer, _stream) = browser.stream("/_stcore/stream", handshake);
         told(answer.field("x-seen").unwrap(), "Sec-WebSocket-Protocol").unwrap().to_owned()
     };

@@ -146,7 +146,7 @@ fn a_form_to_the_page_reaches_the_chat_in_it() {
 }
 
 /// Where the page itself ended up: the last place on the way that is one.
-fn page_address(browser: &Browser<'_>) -> String {
+fn page_address(browser: &Browser) -> String {
     match browser.at.split_once("/.v/") {
         None => "/embed/app/?keep=1".to_owned(),
         Some((_, rest)) => {

@@ -58,7 +58,7 @@ fn a_reload_keeps_what_is_known_of_servers_and_their_connections() {
 #[test]
 fn a_server_that_fails_requests_is_left_alone_for_a_while() {
     let (mut one, two) = (Replica::start("a"), Replica::start("b"));
-    let ejection = "ejection = { consecutive_failures = 3, base_time = \"1s\" }";
+    let ejection = "ejection = { consecutive_failures = 3, base_time = \"3s\" }";
     let proxy = start(&[&one, &two], ejection, "");
     let mut client = proxy.client();
     assert_eq!(answering(&mut client, 4), "a b");

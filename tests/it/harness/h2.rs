@@ -72,8 +72,12 @@ pub fn get(path: &str) -> Request<()> {
 impl Client {
     /// Default windows for streams, and a connection window that no stalled stream can use up.
     pub async fn connect(proxy: &Proxy) -> Self {
+        Self::connect_to(proxy.https(), proxy.ca.pem()).await
+    }
+
+    pub async fn connect_to(door: std::net::SocketAddr, ca_pem: &str) -> Self {
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(proxy.ca.pem().as_bytes()).unwrap()).unwrap();
+        roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -81,7 +85,7 @@ impl Client {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"h2".to_vec()];
-        let tcp = TcpStream::connect(proxy.https()).await.unwrap();
+        let tcp = TcpStream::connect(door).await.unwrap();
         tcp.set_nodelay(true).unwrap();
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         let name = ServerName::try_from("chat.test").unwrap();
@@ -132,7 +136,21 @@ impl Client {
 
 /// Waits for the whole response.
 pub async fn answer(response: ResponseFuture) -> Answer {
-    let (parts, mut body) = response.await.unwrap().into_parts();
+    whole(response.await.unwrap()).await
+}
+
+/// The same; nothing where the server has said that it did not begin with the request
+/// (RFC 9113, section 6.8), as the client may have sent it when it was told so.
+pub async fn answer_or_untouched(response: ResponseFuture) -> Option<Answer> {
+    match response.await {
+        Ok(response) => Some(whole(response).await),
+        Err(error) if error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+async fn whole(response: http::Response<RecvStream>) -> Answer {
+    let (parts, mut body) = response.into_parts();
     let (data, error) = read(&mut body).await;
     assert!(error.is_none(), "{parts:?} {error:?}");
     let trailers = body.trailers().await.unwrap();

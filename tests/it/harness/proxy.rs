@@ -38,14 +38,14 @@ pub struct Builder {
     pub connect_timeout: Duration,
     pub response_timeout: Duration,
     pub drain_timeout: Duration,
+    pub close_within: Duration,
+    /// Listens for operators too.
+    pub admin: bool,
     /// What stands in front of each persona.
     pub front: fn() -> Front,
     pub acme_webroot: Option<PathBuf>,
     /// Hosts that are served from folders.
     sites: Vec<(&'static str, PathBuf)>,
-    pub close_within: Duration,
-    /// Listens for operators too.
-    pub admin: bool,
     routes: Vec<Route>,
     /// One certificate for each list of names.
     certificates: Vec<Vec<&'static str>>,
@@ -76,11 +76,11 @@ impl Default for Builder {
             connect_timeout: Duration::from_secs(2),
             response_timeout: PATIENCE,
             drain_timeout: PATIENCE,
+            close_within: Duration::from_secs(1),
+            admin: false,
             front: Front::default,
             acme_webroot: None,
             sites: Vec::new(),
-            close_within: Duration::from_secs(1),
-            admin: false,
             routes: Vec::new(),
             certificates: vec![vec!["chat.test", "*.wild.test"]],
         }
@@ -182,6 +182,7 @@ impl Builder {
                 proxy_protocol: self.proxy_protocol,
                 acme_webroot: self.acme_webroot.as_deref().map(Arc::from),
                 drain_timeout: self.drain_timeout,
+                upgrade_socket: None,
                 close_within: self.close_within,
                 limits: self.limits,
             },
@@ -254,10 +255,6 @@ impl Builder {
     }
 }
 
-fn nowhere() -> Route {
-    Route { host: "nowhere.test", path: "/", devices: Vec::new(), servers: Vec::new() }
-}
-
 fn tenant(personas: Vec<Arc<Persona>>) -> Tenant {
     Tenant {
         id: "acme".into(),
@@ -267,6 +264,10 @@ fn tenant(personas: Vec<Arc<Persona>>) -> Tenant {
         embed_origins: Vec::new(),
         assertion_keys: Vec::new(),
     }
+}
+
+fn nowhere() -> Route {
+    Route { host: "nowhere.test", path: "/", devices: Vec::new(), servers: Vec::new() }
 }
 
 /// Tests of messages must not meet limits.

@@ -154,4 +154,7 @@ fn the_status_says_what_this_is() {
     assert_eq!(counts, [1, 1, 1, 1]);
     assert_eq!(status["streams"]["websockets"], 0);
     assert!(status["connections"]["allowed"].as_u64().unwrap() > 0);
+    let servers = &status["upstreams"]["app"];
+    assert_eq!(servers[0]["state"], "healthy");
+    assert_eq!((&servers[0]["weight"], &servers[0]["active"]), (&100.into(), &0.into()));
 }

@@ -98,9 +98,9 @@ impl Running {
         }
     }
 
-    fn websocket(&self) -> Client {
+    fn websocket(&self, host: &str) -> Client {
         let mut client = Client::plain(self.http);
-        client.send(handshake("a.test"));
+        client.send(handshake(host));
         assert_eq!(client.read_head().unwrap().status, 101);
         echoes(&mut client);
         client
@@ -142,7 +142,7 @@ fn vestibule(arguments: &[&str]) -> (i32, String, String) {
 fn reload_status_and_drain_tell_what_came_of_them() {
     let upstream = app();
     let server = Running::start(upstream.address, "");
-    let mut socket = server.websocket();
+    let mut socket = server.websocket("a.test");
     let (code, out, err) = server.vestibule(&["status"]);
     assert_eq!((code, &*err), (0, ""));
     assert!(
@@ -182,6 +182,69 @@ fn reload_status_and_drain_tell_what_came_of_them() {
     let (code, _, err) = server.vestibule(&["drain", "acme", "--within", "soon"]);
     assert_eq!(code, 1);
     assert!(err.contains("`within` is a duration"), "{err}");
+}
+
+#[test]
+fn a_tenant_that_is_held_back_is_told_and_keeps_its_streams() {
+    let upstream = app();
+    let server = Running::start(upstream.address, "");
+    let tenants = server.file.with_file_name("tenants");
+    std::fs::create_dir(&tenants).unwrap();
+    let tenant = |more: &str| {
+        let text = format!(
+            "[tenants.shop]\n{more}\n\
+             [tenants.shop.personas.a]\nhosts = [\"shop.test\"]\nupstream = \"app\"\n"
+        );
+        std::fs::write(tenants.join("shop.toml"), text).unwrap();
+    };
+    tenant("");
+    let main = std::fs::read_to_string(&server.file).unwrap();
+    let allow = "[tenants.shop]\nallow = { upstreams = [\"app\"] }\n";
+    std::fs::write(&server.file, format!("include = [\"tenants/*.toml\"]\n{main}{allow}")).unwrap();
+    let (code, out, err) = server.vestibule(&["reload"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let mut socket = server.websocket("shop.test");
+    tenant("colour = \"red\"");
+    let (code, out, err) = server.vestibule(&["reload"]);
+    assert_eq!(code, 2, "{out}{err}");
+    assert!(err.contains("unknown key `colour`"), "{err}");
+    assert!(out.contains("held back since ") && out.contains(": shop, its last good"), "{out}");
+    let (code, out, _) = server.vestibule(&["status"]);
+    assert!(code == 0 && out.contains("\nheld back since "), "{out}");
+    echoes(&mut socket);
+    // Now its file goes, and with it the tenant.
+    std::fs::remove_file(tenants.join("shop.toml")).unwrap();
+    let (code, out, err) = server.vestibule(&["reload"]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(closes(&mut socket), (1012, "no longer served".to_owned()));
+}
+
+#[test]
+fn a_tenant_that_is_held_back_is_told_of_each_time() {
+    let upstream = app();
+    let server = Running::start(upstream.address, "");
+    let folder = server.file.parent().unwrap();
+    let tenant = folder.join("tenants/b.toml");
+    let bot = "[tenants.b.personas.bot]\nhosts = [\"b.test\"]\nupstream = \"app\"\n";
+    std::fs::create_dir(tenant.parent().unwrap()).unwrap();
+    std::fs::write(&tenant, bot).unwrap();
+    let allow = "[tenants.b]\nallow = { upstreams = [\"app\"] }\n";
+    let main = text(server.admin, server.upstream, allow);
+    std::fs::write(&server.file, format!("include = [\"tenants/*.toml\"]\n{main}")).unwrap();
+    let (code, said, _) = server.vestibule(&["reload"]);
+    assert_eq!(code, 0, "{said}");
+    std::fs::write(&tenant, format!("{bot}mod = \"public\"\n")).unwrap();
+    for _ in 0..2 {
+        let (code, said, problems) = server.vestibule(&["reload"]);
+        assert_eq!(code, 2, "{said}{problems}");
+        assert!(said.contains(": b, its last good version serves\n"), "{said}");
+        assert!(problems.contains("b.toml:4:1: error: tenants.b.personas.bot.mod: "), "{problems}");
+    }
+    let (code, said, _) = server.vestibule(&["status"]);
+    assert!(code == 0 && said.contains(": b, its last good"), "{said}");
+    std::fs::write(&tenant, bot).unwrap();
+    let (code, said, _) = server.vestibule(&["reload"]);
+    assert!(code == 0 && !said.contains("held back"), "{said}");
 }
 
 #[test]
@@ -225,7 +288,7 @@ fn what_stands_in_the_way_is_said() {
 fn sigterm_drains_a_second_one_hurries_and_the_program_ends() {
     let upstream = app();
     let server = Running::start(upstream.address, "");
-    let mut socket = server.websocket();
+    let mut socket = server.websocket("a.test");
     assert_eq!(server.is_ready(), 200);
     server.signal("TERM");
     server.says("draining; open: 0 requests, 0 event streams, 1 WebSockets");
@@ -247,7 +310,7 @@ fn sigint_stops_at_once_also_while_it_drains() {
     let upstream = app();
     for signals in [&["INT"][..], &["TERM", "INT"]] {
         let server = Running::start(upstream.address, "");
-        let mut socket = server.websocket();
+        let mut socket = server.websocket("a.test");
         for signal in signals {
             server.signal(signal);
             if *signal == "TERM" {
@@ -263,7 +326,7 @@ fn sigint_stops_at_once_also_while_it_drains() {
 fn the_last_stream_ends_the_program() {
     let upstream = app();
     let server = Running::start(upstream.address, "");
-    let mut socket = server.websocket();
+    let mut socket = server.websocket("a.test");
     server.signal("TERM");
     server.says("draining");
     echoes(&mut socket);

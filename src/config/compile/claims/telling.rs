@@ -31,22 +31,17 @@ pub fn describe(
     if path == "/" && (loser.is_below || winner.is_below) {
         return ("hosts", of_root(loser, winner, host));
     }
-    let own = |entry: &Entry<'_>| match (entry.what, &entry.placed.what) {
-        (Address::Shell(path), _) => path.to_owned(),
-        (_, Claimant::Persona(persona)) => persona.path.to_string(),
-        (_, Claimant::Site(_)) => "/".into(),
-    };
     let field = |entry: &Entry<'_>| match entry.what {
         Address::Shell(_) => "embed",
         Address::Itself | Address::Device(_) => "path",
     };
     let nested = "choose paths of which none begins with the other";
     if loser.is_below {
-        let what = format!("`{}` lies inside `{path}` of {holder}, another tenant", own(loser));
+        let what = format!("`{}` lies inside `{path}` of {holder}, another tenant", loser.path());
         return (field(loser), Wrong::new(what, nested));
     }
     if winner.is_below {
-        let what = format!("`{path}` has `{}` of {holder} inside, another tenant", own(winner));
+        let what = format!("`{path}` has `{}` of {holder} inside, another tenant", winner.path());
         return (field(loser), Wrong::new(what, nested));
     }
     let wrong = match winner.what {
