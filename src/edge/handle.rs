@@ -10,6 +10,7 @@ use super::collect;
 use super::ending::PATIENCE;
 use super::files;
 use super::open::Open;
+use super::password;
 use super::prepare::{Prepare, Prepared, Wanted, prepare, request_id, wanted_body};
 use super::respond::{self, Answer};
 use super::worker::Worker;

@@ -14,6 +14,7 @@ use futures_util::FutureExt;
 use tokio::sync::{Notify, Semaphore};
 
 use super::accept;
+use super::password;
 use super::pulse::{BEAT, Pulse};
 use crate::compress::Compressor;
 use crate::config::snapshot::{Limits, Serves, Snapshot};
@@ -96,6 +97,7 @@ impl Shared {
             parked: Parked::default(),
             replays: Replays::default(),
             compressor: Arc::default(),
+            passwords: Passwords::new(&unpredictable()),
             custody: Custody::default(),
             intake: Intake::new(begin),
             pulse: Pulse::default(),
@@ -217,6 +219,8 @@ pub struct Worker {
     pub shard: Arc<Shard>,
     /// Looks at the disk that may be under way: the disk's slowness must not take every thread.
     pub disk: Semaphore,
+    /// Passwords that may be verified at once.
+    pub hashing: Semaphore,
     names: Generator,
     /// Of this thread alone: the lock is never waited for.
     assertions: Mutex<AssertionStore>,

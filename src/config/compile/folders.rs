@@ -1,7 +1,8 @@
 //! What a site answers from the disk.
 //!
 //! A tenant with a file of its own may name what lies in the folders that `allow` names, and nothing
-//! else: the folder of the main file holds keys and secrets, which it must not publish.
+//! else ([`Compiler::path`]): the folder of the main file holds keys and secrets, which it must not
+//! publish.
 
 use super::super::error::Wrong;
 use super::super::raw;
@@ -18,18 +19,6 @@ use crate::policy::front::folders::{Folder, Folders, Links};
 pub fn compile(one: &Entry<raw::Site>, key: &str, compiler: &mut Compiler<'_>) -> Folders {
     let raw = &*one.value;
     let mut folders = Folders::default();
-    let mut add = |path: &str, folder: &FilePath, (spot, key): (Spot, String)| {
-        let real = compiler.base.join(&folder.0);
-        // First: what is not there now may be there later.
-        if let Err(wrong) = compiler.trust.path(&folder.0, compiler.base) {
-            compiler.problems.error(spot, key, wrong);
-        } else if !real.is_dir() {
-            let what = format!("{} is no folder now: its files are missing", folder.0.display());
-            let wrong = Wrong::new(what, "make it, or write the path of a folder that is there");
-            compiler.problems.warning(spot, key, wrong);
-        }
-        folders.insert(path, real.into());
-    };
     if let Some(at) = &raw.root {
         add("/", at, &format!("{key}.root"), &mut folders, compiler);
     }
@@ -61,4 +50,25 @@ pub fn compile(one: &Entry<raw::Site>, key: &str, compiler: &mut Compiler<'_>) -
         _ => {}
     }
     folders
+}
+
+fn add(
+    path: &str,
+    at: &At<FilePath>,
+    key: &str,
+    folders: &mut Folders,
+    compiler: &mut Compiler<'_>,
+) {
+    let Some(folder) = compiler.path(at, key) else { return };
+    if !folder.is_dir() {
+        let what = format!("{} is no folder now: its files are missing", at.value.0.display());
+        let wrong = Wrong::new(what, "make it, or write the path of a folder that is there");
+        compiler.problems.warning(at.spot, key, wrong);
+    }
+    let (folder, links) = match compiler.trust {
+        Trust::Operator => (folder, Links::Followed),
+        // Where it leads now was judged; where it leads later is not.
+        Trust::Tenant(_) => (folder.canonicalize().unwrap_or(folder), Links::Refused),
+    };
+    folders.insert(path, Folder { path: folder.into(), links });
 }

@@ -29,7 +29,7 @@ pub fn persona(
     one: &Entry<raw::Persona>,
     hosts: &[At<Host>],
     defaults: &Defaults,
-    (tenant, compiler): For<'_, '_, '_>,
+    (tenant, rules, compiler): For<'_, '_, '_>,
 ) -> Front {
     let raw = &*one.value;
     let key = format!("tenants.{tenant}.personas.{}", one.name);
@@ -48,7 +48,7 @@ pub fn site(
     one: &Entry<raw::Site>,
     hosts: &[At<Host>],
     defaults: &Defaults,
-    (tenant, compiler): For<'_, '_, '_>,
+    (tenant, rules, compiler): For<'_, '_, '_>,
 ) -> Front {
     let raw = &*one.value;
     let key = format!("tenants.{tenant}.sites.{}", one.name);

@@ -112,7 +112,6 @@ impl Facts {
             front: front::Defaults::new(root),
             https_port: https.and_then(|list| list.value.first()).map(|at| at.value.port()),
             has_internal: root.internal.as_ref().is_some_and(|at| at.value.listen.is_some()),
-            front: front::Defaults::new(root),
             sessions: sessions.iter().map(|secret| secret.seed("facts", &[])).collect(),
         }
     }
