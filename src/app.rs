@@ -29,6 +29,7 @@ use crate::policy::session::UnixSeconds;
 use crate::state::streams::{Counts, Ended, Whose};
 use crate::telemetry::access_log::{self, LogWriter};
 use crate::telemetry::metrics::family::Family;
+use crate::telemetry::otlp::{Otlp, Warn};
 use crate::upstream::registry::UpstreamStatus;
 use crate::upstream::watch::{self, Resolve, Watch};
 use stopping::{Left, Step, Stopping};
@@ -51,6 +52,8 @@ pub struct App {
     _watch: Watch,
     /// Writes what is queued when it is dropped, after the workers.
     _log: LogWriter,
+    /// Sends what is left when it is dropped, after the workers.
+    otlp: Otlp,
 }
 
 /// Why the server could not start.
@@ -72,6 +75,8 @@ pub struct Options {
     pub access_log: Option<PathBuf>,
     /// Where the addresses of upstreams' names come from instead of the system; for tests.
     pub resolve: Option<Resolve>,
+    /// Hears of what goes wrong while the server runs, seldom.
+    pub warn: Warn,
 }
 
 impl App {
@@ -97,12 +102,19 @@ impl App {
         };
         let (log, log_writer) = access_log::start(&log)
             .map_err(|error| StartError(format!("cannot open the access log {log:?}: {error}")))?;
+        let otlp = Otlp::start(snapshot.telemetry.otlp.clone(), options.warn)
+            .map_err(|error| StartError(format!("cannot start sending telemetry: {error}")))?;
         let mut sockets: Vec<Vec<(std::net::TcpListener, Scheme)>> =
             (0..workers).map(|_| Vec::new()).collect();
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let tls = crate::tls::resolver::server_config(Arc::clone(&snapshot))
             .map_err(|error| StartError(format!("cannot set up TLS: {error}")))?;
-        let shared = Arc::new(Shared::new(snapshot, tls, log, begin));
+        let shared = Arc::new(Shared::new(snapshot, tls, (log, otlp.traces()), begin));
+        let read = Arc::clone(&shared);
+        otlp.observe(Box::new(move || {
+            let since = read.metrics.server.started;
+            crate::telemetry::metrics::otlp::metrics(&read.families(), since, SystemTime::now())
+        }));
         let live = shared.snapshot.load_full();
         let mut listeners = Listeners { inherited, intake: &shared.intake, sockets: &mut sockets };
         let https = listeners.bind(&live.server.https, Scheme::Https)?;
@@ -128,6 +140,7 @@ impl App {
             admin: None,
             _watch: watch,
             _log: log_writer,
+            otlp,
         };
         for (index, listeners) in sockets.into_iter().enumerate() {
             app.start_worker(index, listeners)?;
@@ -200,6 +213,11 @@ impl App {
     /// What is open: requests, event streams, WebSockets.
     pub fn streams(&self) -> Counts {
         self.shared.streams.counts()
+    }
+
+    /// What goes out over OTLP.
+    pub fn otlp(&self) -> &Otlp {
+        &self.otlp
     }
 
     /// Client connections and tunnels that are open.

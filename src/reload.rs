@@ -178,7 +178,7 @@ pub fn needs_restart(old: &Snapshot, new: &Snapshot) -> Vec<(&'static str, Strin
 
 /// What only a restart can change, as it would be written.
 #[derive(Debug)]
-struct Fixed([(&'static str, String); 8]);
+struct Fixed([(&'static str, String); 9]);
 
 impl Fixed {
     fn of(snapshot: &Snapshot) -> Self {
@@ -194,6 +194,7 @@ impl Fixed {
             ("server.upgrade_socket", format!("{:?}", server.upgrade_socket)),
             ("admin.listen", address(snapshot.admin.listen)),
             ("internal.listen", address(snapshot.internal.listen)),
+            ("telemetry.otlp_endpoint", collector(snapshot)),
             ("tls.min_version", format!("{:?}", snapshot.tls.min_version)),
         ])
     }
@@ -221,6 +222,19 @@ impl Fixed {
         };
         changed.map(problem).collect()
     }
+}
+
+/// Where traces go; of a path, which may hold a key, only whether it is another one.
+fn collector(snapshot: &Snapshot) -> String {
+    let target =
+        snapshot.telemetry.otlp.traces.as_ref().or(snapshot.telemetry.otlp.metrics.as_ref());
+    target.map_or_else(
+        || "none".into(),
+        |target| {
+            let path = crate::upstream::select::stable_hash(target.path.as_bytes()) as u16;
+            format!("{target} (path {path:04x})")
+        },
+    )
 }
 
 enum Message {

@@ -17,6 +17,7 @@ use crate::net::intake::Begin;
 use crate::reload::{INTERVAL, Reloader, Watcher};
 use crate::state::streams::Counts;
 use crate::systemd::{self, Watchdog};
+use crate::telemetry::otlp::Warn;
 use crate::upgrade::give::{Event, Host};
 use succeed::{Origin, origin};
 
@@ -77,7 +78,9 @@ fn serve(file: &Path, origin: Origin, loaded: Loaded) -> Result<(), Failure> {
     raise_descriptor_limit();
     let wanted = snapshot.server.limits.connections;
     let Origin { mut inherited, predecessor, watchdog } = origin;
-    let app = App::start_with(snapshot, Options::default(), &mut inherited, Begin::Held)
+    let warn = Warn::new(|what| eprintln!("vestibule: {what}"));
+    let options = Options { warn, ..Options::default() };
+    let app = App::start_with(snapshot, options, &mut inherited, Begin::Held)
         .map_err(|error| Failure::Server(error.to_string()))?;
     let watcher = follow(file, &app, (sources, history))
         .map_err(|error| failed("cannot watch the configuration", error))?;

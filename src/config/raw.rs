@@ -161,10 +161,10 @@ section! {
 section! {
     /// Logs, traces and metrics.
     Telemetry {
-        /// Where traces and metrics go, as OTLP over gRPC.
-        otlp_endpoint: HttpUrl, "none", NotYet;
+        /// Where traces and metrics go, as OTLP: gRPC where the port is 4317, else HTTP.
+        otlp_endpoint: HttpUrl, "OTEL_EXPORTER_OTLP_ENDPOINT, else none", Enforced;
         /// The part of requests that is traced.
-        sample_ratio: Fraction, "0.01", NotYet;
+        sample_ratio: Fraction, "OTEL_TRACES_SAMPLER, else 0.01", Enforced;
         /// JSON lines: "stdout", "off" or a file.
         access_log: LogTarget, "stdout", Enforced;
         /// Personas and sites with numbers of their own; more share their tenant's.
@@ -367,6 +367,8 @@ section! {
         allow_addresses: List<IpNet>, "all", Enforced;
         /// Networks that may not come, whatever else is said.
         deny_addresses: List<IpNet>, "none", Enforced;
+        /// A name and a password before anything else.
+        basic_auth: Table<BasicAuth>, "none", Enforced;
         /// Where old addresses lead.
         redirects: List<Table<Redirect>>, "none", Enforced;
         /// Header fields of all its answers.
@@ -401,6 +403,18 @@ section! {
     Csp {
         /// Merge, replace, or only report.
         mode: CspMode, "merge", Enforced;
+    }
+}
+
+section! {
+    /// A name and a password before anything else.
+    BasicAuth {
+        /// What browsers say that it is for.
+        realm: Line, "the persona's name", Enforced;
+        /// Lines as `htpasswd -B` writes them.
+        users: SecretRef, REQUIRED, Enforced;
+        /// The app sees the name and the password.
+        forward: bool, "false", Enforced;
     }
 }
 
@@ -549,6 +563,8 @@ section! {
         allow_addresses: List<IpNet>, "all", Enforced;
         /// Networks that may not come, whatever else is said.
         deny_addresses: List<IpNet>, "none", Enforced;
+        /// A name and a password before anything else.
+        basic_auth: Table<BasicAuth>, "none", Enforced;
         /// Where old addresses lead.
         redirects: List<Table<Redirect>>, "none", Enforced;
         /// Header fields of all its answers.

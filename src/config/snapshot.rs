@@ -34,6 +34,7 @@ use crate::policy::variables::VariablesPolicy;
 use crate::route::RouteTable;
 use crate::telemetry::metrics::Slot;
 use crate::telemetry::metrics::meters::{OwnerMeters, UpstreamMeters};
+use crate::telemetry::otlp::settings::OtlpSettings;
 use crate::tls::store::CertStore;
 use crate::upstream::policy::Policy;
 
@@ -187,11 +188,13 @@ pub struct InternalSettings {
     pub listen: Option<SocketAddr>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct TelemetrySettings {
     pub access_log: AccessLog,
     /// Personas and sites that have series of their own.
     pub persona_metrics: usize,
+    /// Where traces and metrics go; fixed for the life of the process, but for the sampler.
+    pub otlp: OtlpSettings,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use super::collect;
 use super::ending::PATIENCE;
 use super::files;
 use super::open::Open;
+use super::password;
 use super::prepare::{Prepare, Prepared, Wanted, prepare, request_id, wanted_body};
 use super::respond::{self, Answer};
 use super::worker::Worker;
@@ -80,8 +81,16 @@ pub async fn handle<C: Downstream>(
     let started = Instant::now();
     let request_id = request_id(worker, connection, client.request());
     client.begin(request_id);
+    let random = || worker.random();
+    let (trace, spans) = worker.tracer.begin(connection, client.request(), request_id, random);
+    let mut tally = Tally { spans, ..Tally::default() };
     let mut wanted = wanted_body(worker, connection, client);
+    let verified = match password::is_shown(client.request()) {
+        true => Box::pin(password::verify(worker, connection, client.request())).await,
+        false => Ok(()),
+    };
     let body = match &mut wanted {
+        _ if verified.is_err() => verified.map(|()| None),
         None => Ok(None),
         Some(wanted) => match Box::pin(read(worker, client, deadline, wanted)).await {
             Ok(body) => Ok(Some(body)),
@@ -95,10 +104,13 @@ pub async fn handle<C: Downstream>(
     };
     let (prepared, mut record, measured) = match custody {
         // Nothing is awaited from the look at whose it is to the end of the decision.
-        Ok(is_ours) => prepare(worker, connection, client, &request_id, (wanted, body), is_ours),
+        Ok(is_ours) => {
+            let names = (&request_id, &trace);
+            let spans = tally.spans.as_deref_mut();
+            prepare(worker, connection, client, names, (wanted, body), is_ours, spans)
+        }
         Err(answer) => (Prepared::Answer(answer), None, None),
     };
-    let mut tally = Tally::default();
     let mut finish = match prepared {
         Prepared::Answer(answer) => {
             tally.status = Some(answer.status);
@@ -109,11 +121,8 @@ pub async fn handle<C: Downstream>(
             match finish {
                 Ok(finish) => finish,
                 Err((rejection, dress)) => {
-                    if let Some(record) = &mut record {
-                        record.rejected(&rejection);
-                    }
+                    rejected(record.as_deref_mut(), &mut tally, &rejection);
                     let answer = refused(client, &rejection, dress, &request_id);
-                    tally.rejected = Some(rejection.code);
                     tally.status = Some(answer.status);
                     answered(client, deadline, worker.limits().body_timeout, &answer).await
                 }
@@ -128,15 +137,53 @@ pub async fn handle<C: Downstream>(
     if let Some(measured) = measured {
         measured.ends(started, &tally);
     }
-    if let Some(mut record) = record {
-        record.finish(started, &tally, matches!(finish, Finish::Abort));
-        if let Finish::Switched(switched) = &mut finish {
-            switched.log = Some(StreamLog::new(record, started, worker.log.clone()));
-        } else {
-            worker.log.write(record);
-        }
-    }
+    tell(worker, &mut finish, tally, (record, started));
     finish
+}
+
+/// Tells of the request: in the log, and where it is traced in spans. Of a WebSocket the rest is told
+/// when it ends.
+fn tell(
+    worker: &Worker,
+    finish: &mut Finish,
+    mut tally: Tally,
+    (mut record, started): (Option<Box<Record>>, Instant),
+) {
+    let aborted = matches!(finish, Finish::Abort);
+    if let Some(record) = &mut record {
+        record.finish(started, &tally, aborted);
+    }
+    let spans = tally.spans.take();
+    if let Finish::Switched(switched) = finish {
+        let stream = spans.and_then(|spans| spans.switched(tally.status));
+        switched.log = StreamLog::new(record, stream, started, &worker.log);
+        return;
+    }
+    if let Some(record) = record {
+        worker.log.write(record);
+    }
+    if let Some(spans) = spans {
+        spans.end(tally.status, (tally.request_bytes, tally.response_bytes), aborted);
+    }
+}
+
+fn rejected(record: Option<&mut Record>, tally: &mut Tally, rejection: &Rejection) {
+    tally.rejected = Some(rejection.code);
+    if let Some(record) = record {
+        record.rejected(rejection);
+    }
+    if let Some(spans) = &mut tally.spans {
+        spans.rejected(rejection);
+    }
+}
+
+fn cut(record: Option<&mut Record>, tally: &mut Tally, reason: &'static str) {
+    if let Some(record) = record {
+        record.cut(reason);
+    }
+    if let Some(spans) = &mut tally.spans {
+        spans.cut(reason);
+    }
 }
 
 /// Whether what is remembered may be changed by this request's decision, while a successor is being
@@ -201,7 +248,6 @@ async fn pass<C: Downstream>(
         Err(why) => (end_early(client, plan, tally, why), None),
     };
     worker.metrics.upstream(&plan.upstream).ends(sent, tally, failed);
-    tally.rejected = outcome.refused();
     match outcome {
         Outcome::Complete { whole_request } => Finish::Answered { whole_request },
         Outcome::Switched(upstream, lease) => {
@@ -209,9 +255,7 @@ async fn pass<C: Downstream>(
             Finish::Switched(Switched { upstream, lease, log: None, open })
         }
         Outcome::Reject(rejection) => {
-            if let Some(record) = record {
-                record.rejected(&rejection);
-            }
+            rejected(record, tally, &rejection);
             let dress = client.undress();
             let answer = refused(client, &rejection, dress, request_id);
             tally.status = Some(answer.status);
@@ -224,9 +268,7 @@ async fn pass<C: Downstream>(
             }
         }
         Outcome::Ended(reason) => {
-            if let Some(record) = record {
-                record.cut(reason);
-            }
+            cut(record, tally, reason);
             match flushed(client, deadline, PATIENCE).await {
                 Finish::Answered { .. } => {
                     Finish::Answered { whole_request: plan.framing == Framing::Empty }
@@ -235,9 +277,7 @@ async fn pass<C: Downstream>(
             }
         }
         Outcome::Cut(reason) => {
-            if let Some(record) = record {
-                record.cut(reason);
-            }
+            cut(record, tally, reason);
             Finish::Abort
         }
     }

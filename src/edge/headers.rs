@@ -24,6 +24,7 @@ use crate::policy::identity::{self, Place};
 use crate::policy::session::cookie::{sets_session, without_sessions};
 use crate::policy::session::prefix;
 use crate::policy::shared_host;
+use crate::telemetry::trace::Context;
 
 /// What the upstream's request head is made of.
 pub struct Outbound<'a> {
@@ -32,6 +33,8 @@ pub struct Outbound<'a> {
     pub forward: &'a Forward,
     pub connection: &'a ConnectionFacts,
     pub request_id: &'a str,
+    /// Its place in its trace; none where nothing is sent.
+    pub trace: Option<&'a Context>,
     /// For a WebSocket that arrived over HTTP/2.
     pub websocket_key: Option<&'a str>,
     /// The app's own cookies, kept for a browser that keeps none.
@@ -86,6 +89,7 @@ pub fn write_request(
     }
     write_forwarded(out, request);
     write_field(out, b"X-Request-Id", request.request_id.as_bytes());
+    write_trace(out, request);
     let framing = match websocket {
         Some(_) => Framing::Empty,
         None => head.framing,
@@ -114,7 +118,9 @@ fn passes_upstream(field: &Field<'_>, head: &RequestHead, trusted: bool) -> bool
         | Known::XForwardedHost
         | Known::XForwardedProto
         | Known::Forwarded
-        | Known::XRequestId => true,
+        | Known::XRequestId
+        | Known::Traceparent
+        | Known::Tracestate => true,
         Known::XForwardedPort | Known::XForwardedOther | Known::XRealIp => !trusted,
         Known::Cookie => true,
         Known::Expect => head.version == Version::Http10,
@@ -132,6 +138,11 @@ const XSRF: &[u8] = b"X-Xsrftoken";
 fn is_replaced(field: &Field<'_>, request: &Outbound<'_>) -> bool {
     let forward = request.forward;
     match field.known {
+        Known::Authorization => {
+            let owner = forward.dress.owner.as_ref();
+            let password = owner.and_then(|owner| owner.front().password.as_ref());
+            password.is_some_and(|password| !password.forwards)
+        }
         Known::SecWebSocketProtocol => forward.subprotocols.is_some(),
         Known::AcceptEncoding | Known::Range | Known::Other => {
             forward.dress.bridge && embed::asks_for_less(field.name)
@@ -173,6 +184,17 @@ fn write_identity(out: &mut Vec<u8>, passport: &Passport) {
     for (name, value) in passport.launched.iter().flat_map(|launched| launched.variables.headers())
     {
         write_field(out, name.as_bytes(), value.as_bytes());
+    }
+}
+
+/// The upstream's spans are children of ours, whoever began the trace (W3C Trace Context).
+fn write_trace(out: &mut Vec<u8>, request: &Outbound<'_>) {
+    let Some(trace) = request.trace else { return };
+    write_field(out, b"traceparent", &trace.traceparent());
+    if let Some(state) = trace.tracestate(&request.head.fields) {
+        out.extend_from_slice(b"tracestate: ");
+        state.write(out);
+        out.extend_from_slice(b"\r\n");
     }
 }
 

@@ -34,6 +34,7 @@ use crate::state::streams::{Holder, OpenStream, fate};
 use crate::telemetry::access_log::Record;
 use crate::telemetry::metrics::meters::{Measured, OwnerMeters};
 use crate::telemetry::request_id::RequestId;
+use crate::telemetry::trace::{Context, Spans};
 use crate::upstream::affinity::Key;
 use crate::upstream::exchange::Upgrade;
 use crate::upstream::forward::{Plan, websocket_accept};
@@ -100,9 +101,10 @@ pub fn prepare(
     worker: &Worker,
     connection: &ConnectionFacts,
     client: &impl Downstream,
-    request_id: &RequestId,
+    (request_id, trace): (&RequestId, &Context),
     (wanted, body): (Option<Wanted>, Result<Option<Vec<u8>>, Rejection>),
     is_ours: bool,
+    mut spans: Option<&mut Spans>,
 ) -> (Prepared, Option<Box<Record>>, Option<Measured>) {
     // While a body was read, a reload may have changed what it would be for.
     let loaded;
@@ -123,6 +125,7 @@ pub fn prepare(
         jars: &worker.jars,
         replays: &worker.replays,
         parked: &worker.parked,
+        passwords: &worker.passwords,
         is_ours,
         body: body.as_ref().ok().and_then(Option::as_deref),
         journal: None,
@@ -136,15 +139,18 @@ pub fn prepare(
             fields: Vec::new(),
         },
     };
-    let mut record =
-        worker.log.is_on().then(|| Box::new(record(connection, head, &admission, request_id)));
+    let record = || record(connection, head, &admission, (request_id, trace));
+    let mut record = worker.log.is_on().then(|| Box::new(record()));
+    if let Some(spans) = &mut spans {
+        spans.admitted(admission.owner.as_ref());
+    }
     let Admission { address, owner, verdict, fields } = admission;
     let meters = worker.metrics.of(owner.as_ref());
     let measured = Measured::new(meters, &head.method, head.version);
     let answer = match verdict {
         Ok(Action::Forward(forward)) => match (&owner, &address) {
             (Some(owner), Some(address)) => {
-                let wire = Wire { worker, snapshot, connection, head, request_id, meters };
+                let wire = Wire { worker, snapshot, connection, head, request_id, trace, meters };
                 let mut prepare = wire.forward(*forward, owner, address, &ambient);
                 prepare.dress.fields = fields;
                 return (Prepared::Forward(Box::new(prepare)), record, Some(measured));
@@ -152,7 +158,7 @@ pub fn prepare(
             _ => Err(Rejection::new(Code::Internal, "forward without an owner")),
         },
         Ok(Action::File(mut file)) => {
-            let wire = Wire { worker, snapshot, connection, head, request_id, meters };
+            let wire = Wire { worker, snapshot, connection, head, request_id, trace, meters };
             file.dress.fields = fields;
             file.dress.is_https = connection.scheme_of(&head.fields) == Scheme::Https;
             file.dress.order = wire.order_file(&file, ambient.now);
@@ -168,6 +174,9 @@ pub fn prepare(
         measured.rejected(&rejection);
         if let Some(record) = &mut record {
             record.rejected(&rejection);
+        }
+        if let Some(spans) = spans {
+            spans.rejected(&rejection);
         }
         respond::refusal(&rejection, request_id.as_str(), head, (owner.as_ref(), None))
     });
@@ -190,6 +199,7 @@ struct Wire<'a> {
     head: &'a RequestHead,
     request_id: &'a RequestId,
     meters: &'a Arc<OwnerMeters>,
+    trace: &'a Context,
 }
 
 impl Wire<'_> {
@@ -219,6 +229,7 @@ impl Wire<'_> {
             forward: &forward,
             connection: self.connection,
             request_id: self.request_id.as_str(),
+            trace: Some(self.trace),
             websocket_key: key.as_deref(),
             cookies: cookies.as_deref(),
             xsrf: xsrf.as_deref(),
@@ -269,7 +280,7 @@ impl Wire<'_> {
 
     fn order_file(&self, file: &FileAction, now: UnixSeconds) -> Option<Order> {
         file.dress.owner.as_ref()?.front().compression.as_ref()?;
-        let target = format!("{}/{}", file.wanted.folder.display(), file.wanted.file);
+        let target = format!("{}/{}", file.wanted.folder.path.display(), file.wanted.file);
         Some(Order { is_file: true, ..self.order(target, now) })
     }
 
@@ -345,7 +356,7 @@ fn record(
     connection: &ConnectionFacts,
     head: &RequestHead,
     admission: &Admission<'_>,
-    request_id: &RequestId,
+    (request_id, trace): (&RequestId, &Context),
 ) -> Record {
     let owner = admission.owner.as_ref();
     let address = admission.address.as_ref();
@@ -360,6 +371,7 @@ fn record(
         device: owner.and_then(Owner::device).cloned(),
         client: connection.client_of(&head.fields),
         request_id: *request_id,
+        trace_id: Some(trace.trace_id),
         ..Record::default()
     }
 }

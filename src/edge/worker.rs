@@ -14,6 +14,7 @@ use futures_util::FutureExt;
 use tokio::sync::{Notify, Semaphore};
 
 use super::accept;
+use super::password;
 use super::pulse::{BEAT, Pulse};
 use crate::compress::Compressor;
 use crate::config::snapshot::{Limits, Serves, Snapshot};
@@ -27,6 +28,7 @@ use crate::state::custody::Custody;
 use crate::state::jar::Jars;
 use crate::state::limits::Limiter;
 use crate::state::parked::Parked;
+use crate::state::passwords::Passwords;
 use crate::state::replay::Replays;
 use crate::state::sessions::Sessions;
 use crate::state::streams::{Shard, Streams};
@@ -35,6 +37,8 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::family::Family;
 use crate::telemetry::metrics::gather::{Sources, gather};
 use crate::telemetry::request_id::{Generator, Random};
+use crate::telemetry::trace::sampler::Sampler;
+use crate::telemetry::trace::{Sink, Tracer};
 use crate::upstream::fleet::Fleet;
 use crate::upstream::registry::Registry;
 
@@ -50,6 +54,7 @@ pub struct Shared {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     pub tls: Arc<rustls::ServerConfig>,
     pub log: LogHandle,
+    pub tracer: Tracer,
     pub limiter: Limiter,
     pub sessions: Sessions,
     pub streams: Streams,
@@ -57,6 +62,7 @@ pub struct Shared {
     pub parked: Parked,
     pub replays: Replays,
     pub compressor: Arc<Compressor>,
+    pub passwords: Passwords,
     pub upstreams: Arc<Registry>,
     pub metrics: Metrics,
     pub custody: Custody,
@@ -78,7 +84,7 @@ impl Shared {
     pub fn new(
         snapshot: Arc<ArcSwap<Snapshot>>,
         tls: Arc<rustls::ServerConfig>,
-        log: LogHandle,
+        (log, spans): (LogHandle, Option<Sink>),
         begin: Begin,
     ) -> Self {
         let clock = Arc::<Clock>::default();
@@ -86,6 +92,7 @@ impl Shared {
             snapshot,
             tls,
             log,
+            tracer: Tracer::new(Sampler::never(), spans),
             limiter: Limiter::default(),
             sessions: Sessions::default(),
             streams: Streams::new(Arc::clone(&clock)),
@@ -93,6 +100,7 @@ impl Shared {
             parked: Parked::default(),
             replays: Replays::default(),
             compressor: Arc::default(),
+            passwords: Passwords::new(&unpredictable()),
             custody: Custody::default(),
             intake: Intake::new(begin),
             pulse: Pulse::default(),
@@ -124,6 +132,7 @@ impl Shared {
     }
 
     fn follow(&self, snapshot: &Snapshot) {
+        self.tracer.follow(snapshot.telemetry.otlp.sampler);
         self.streams.follow(snapshot, self.moment());
         // Who is held back comes again.
         let held_back = snapshot.held_back.iter().filter(|it| it.serves == Serves::Nothing);
@@ -218,6 +227,13 @@ impl Shared {
     }
 }
 
+/// Of this process alone.
+fn unpredictable() -> [u8; 32] {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).expect("the system gives randomness");
+    key
+}
+
 #[derive(Debug)]
 pub struct Worker {
     shared: Arc<Shared>,
@@ -226,6 +242,8 @@ pub struct Worker {
     pub shard: Arc<Shard>,
     /// Looks at the disk that may be under way: the disk's slowness must not take every thread.
     pub disk: Semaphore,
+    /// Passwords that may be verified at once.
+    pub hashing: Semaphore,
     names: Generator,
     /// Of this thread alone: the lock is never waited for.
     assertions: Mutex<AssertionStore>,
@@ -248,6 +266,7 @@ impl Worker {
             fleet: Fleet::new(Arc::clone(&shared.upstreams), turn),
             shared,
             disk: Semaphore::new(LOOKS),
+            hashing: Semaphore::new(password::AT_ONCE),
             names: Generator::seeded(seed),
             assertions: Mutex::default(),
         }

@@ -39,6 +39,8 @@ pub enum Known {
     Server,
     SetCookie,
     Te,
+    Traceparent,
+    Tracestate,
     Trailer,
     TransferEncoding,
     Upgrade,
@@ -102,9 +104,13 @@ impl Known {
             7 => &[("upgrade", Upgrade), ("trailer", Trailer)],
             8 => &[("location", Location)],
             9 => &[("forwarded", Forwarded), ("x-real-ip", XRealIp)],
-            10 => {
-                &[("connection", Connection), ("set-cookie", SetCookie), ("keep-alive", KeepAlive)]
-            }
+            10 => &[
+                ("connection", Connection),
+                ("set-cookie", SetCookie),
+                ("keep-alive", KeepAlive),
+                ("tracestate", Tracestate),
+            ],
+            11 => &[("traceparent", Traceparent)],
             12 => &[("content-type", ContentType), ("x-request-id", XRequestId)],
             14 => &[
                 ("content-length", ContentLength),

@@ -22,6 +22,8 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::request_id::RequestId;
+use super::trace::Streaming;
+use super::trace::context::TraceId;
 use crate::config::snapshot::AccessLog;
 use crate::rejection::Rejection;
 use crate::upstream::exchange::Tally;
@@ -44,6 +46,7 @@ pub struct Record {
     pub device: Option<Arc<str>>,
     pub client: IpAddr,
     pub request_id: RequestId,
+    pub trace_id: Option<TraceId>,
     pub time: SystemTime,
     pub status: Option<StatusCode>,
     pub request_bytes: u64,
@@ -69,6 +72,7 @@ impl Default for Record {
             device: None,
             client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             request_id: RequestId::default(),
+            trace_id: None,
             time: SystemTime::now(),
             status: None,
             request_bytes: 0,
@@ -116,6 +120,9 @@ impl Record {
         let mut put = |key: &str, value: serde_json::Value| {
             line[key] = value;
         };
+        if let Some(trace_id) = self.trace_id {
+            put("trace_id", json!(trace_id.to_string()));
+        }
         if let Some(host) = &self.host {
             put("host", json!(host));
         }
@@ -211,30 +218,48 @@ impl LogHandle {
     }
 }
 
-/// The line of a stream that outlives its request: written when the stream ends.
+/// The line and the span of a stream that outlives its request: written when the stream ends.
 #[derive(Debug)]
 pub struct StreamLog {
-    record: Box<Record>,
+    record: Option<Box<Record>>,
+    span: Option<Streaming>,
     started: Instant,
     log: LogHandle,
 }
 
 impl StreamLog {
-    pub fn new(record: Box<Record>, started: Instant, log: LogHandle) -> Box<Self> {
-        Box::new(Self { record, started, log })
+    /// None where nobody wants to know.
+    pub fn new(
+        record: Option<Box<Record>>,
+        span: Option<Streaming>,
+        started: Instant,
+        log: &LogHandle,
+    ) -> Option<Box<Self>> {
+        let is_wanted = record.is_some() || span.is_some();
+        is_wanted.then(|| Box::new(Self { record, span, started, log: log.clone() }))
     }
 
     /// Why it was ended before its end.
     pub fn cut(&mut self, reason: &'static str) {
-        self.record.cut(reason);
+        if let Some(record) = &mut self.record {
+            record.cut(reason);
+        }
+        if let Some(span) = &mut self.span {
+            span.ends_because(reason);
+        }
     }
 
     /// Writes the line: bytes from the client, bytes to the client.
-    pub fn end(mut self, up: u64, down: u64) {
-        self.record.request_bytes = up;
-        self.record.response_bytes = down;
-        self.record.duration = self.started.elapsed();
-        self.log.write(self.record);
+    pub fn end(self, up: u64, down: u64) {
+        if let Some(mut record) = self.record {
+            record.request_bytes = up;
+            record.response_bytes = down;
+            record.duration = self.started.elapsed();
+            self.log.write(record);
+        }
+        if let Some(span) = self.span {
+            span.end(up, down);
+        }
     }
 }
 

@@ -59,6 +59,10 @@ impl std::fmt::Debug for RequestId {
 pub struct Random([u8; 16]);
 
 impl Random {
+    pub fn bytes(self) -> [u8; 16] {
+        self.0
+    }
+
     /// A `Sec-WebSocket-Key`.
     pub fn websocket_key(self) -> String {
         BASE64_STANDARD.encode(self.0)

@@ -28,6 +28,7 @@ use crate::http1::framing::Framing;
 use crate::http1::head::{ResponseHead, Version};
 use crate::net::deadline::Deadline;
 use crate::rejection::Code;
+use crate::telemetry::trace::Spans;
 
 /// Interim responses that one exchange may pass.
 const MAX_INTERIM: u8 = 16;
@@ -58,7 +59,7 @@ pub enum Failure {
 }
 
 /// What is known about an exchange, however it ended.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 pub struct Tally {
     pub request_bytes: u64,
     pub response_bytes: u64,
@@ -70,6 +71,27 @@ pub struct Tally {
     pub is_stream: bool,
     /// Why there was no answer to pass.
     pub rejected: Option<Code>,
+    /// Where its trace is recorded.
+    pub spans: Option<Box<Spans>>,
+}
+
+/// Whether an answer is an event stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Events {
+    Yes,
+    No,
+}
+
+impl Tally {
+    /// The head of the answer is here.
+    fn answered(&mut self, status: StatusCode, events: Events) {
+        let now = Instant::now();
+        self.first_byte = Some(now);
+        self.is_stream = events == Events::Yes;
+        if let Some(spans) = &mut self.spans {
+            spans.answered(status, now, events == Events::Yes);
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -319,7 +341,7 @@ impl<'a, C: Client, S: Server> Exchange<'a, C, S> {
             super::forward::check_switch(head, accept).map_err(Failure::UpstreamProtocol)?;
             let is_connect = self.client.request().protocol.is_some();
             self.tally.status = Some(if is_connect { StatusCode::OK } else { status });
-            self.tally.first_byte = Some(Instant::now());
+            self.tally.answered(status, Events::No);
             self.client.send_switch(head).map_err(|_| Failure::ClientGone)?;
             self.download = Download::Switching;
             return Ok(());
@@ -341,13 +363,13 @@ impl<'a, C: Client, S: Server> Exchange<'a, C, S> {
             return Err(Failure::UpstreamProtocol("a success that is no 101 to a handshake"));
         }
         self.tally.status = Some(status);
-        self.tally.first_byte = Some(Instant::now());
+        let events = if is_event_stream(head) { Events::Yes } else { Events::No };
+        self.tally.answered(status, events);
         let splice = if Splice::fits(head) { self.client.splice(head) } else { None };
         let framing = splice.as_ref().map_or(head.framing, |splice| splice.framing(head.framing));
         self.splice = splice.map(Box::new);
-        if let Some(told) = self.is_events.filter(|_| is_event_stream(head)) {
+        if let Some(told) = self.is_events.filter(|_| events == Events::Yes) {
             told.store(true, Ordering::Relaxed);
-            self.tally.is_stream = true;
         }
         let encoder = self.client.encode(head, framing);
         let framing = encoder.as_ref().map_or(framing, |encoder| match encoder.length() {

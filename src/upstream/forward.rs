@@ -28,7 +28,7 @@ use crate::net::deadline::Deadline;
 use crate::rejection::{Code, Rejection};
 
 /// Why an answer was cut that nobody waits for any more.
-const GONE: &str = "the client went away";
+pub const GONE: &str = "the client went away";
 
 /// What to send where.
 #[derive(Debug)]
@@ -90,6 +90,9 @@ pub async fn forward<C: Client>(
         }
     } else if let Some(error) = already_malformed(client).await {
         return failed(Failure::RequestBody(error), false);
+    }
+    if let Some(spans) = &mut tally.spans {
+        spans.forwards(&plan.upstream.name);
     }
     tally.beginning = plan.names_engine.then(Vec::new);
     let mut tried: SmallVec<[MemberId; 4]> = SmallVec::new();

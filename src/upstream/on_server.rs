@@ -6,6 +6,8 @@
 
 use std::future::poll_fn;
 
+use tokio::time::Instant;
+
 use super::client::Client;
 use super::condition::Failed;
 use super::connection::UpstreamError;
@@ -42,6 +44,30 @@ enum Next {
     Refused,
 }
 
+/// Opens a connection; where the request is recorded, how long that took.
+async fn told<T>(
+    tally: &mut Tally,
+    member: &Member,
+    opening: impl Future<Output = Result<T, NoConnection>>,
+) -> Result<T, NoConnection> {
+    let Some(spans) = &mut tally.spans else { return opening.await };
+    let begun = Instant::now();
+    let opened = opening.await;
+    let failed = opened.as_ref().err().map(|none| match none {
+        NoConnection::Unreachable(rejection) | NoConnection::Overloaded(rejection) => {
+            rejection.code.as_str()
+        }
+    });
+    spans.connected(&member.server.address, begun, failed);
+    opened
+}
+
+fn sends(tally: &mut Tally, member: &Member, version: &'static str) {
+    if let Some(spans) = &mut tally.spans {
+        spans.sends(&member.server.address, version);
+    }
+}
+
 impl Try<'_> {
     /// The error is why the server could not be reached, and nothing was sent.
     pub async fn run<C: Client>(
@@ -76,11 +102,15 @@ impl Try<'_> {
             let pooled = if may_reuse { fleet.pool.take(member.id, plan.repeatable) } else { None };
             let mut connection = match pooled {
                 Some(connection) => connection,
-                None => match fleet.open(plan, member, self.retries).await {
-                    Ok(connection) => connection,
-                    Err(none) => return without_connection(none),
-                },
+                None => {
+                    let opening = fleet.open(plan, member, self.retries);
+                    match told(tally, member, opening).await {
+                        Ok(connection) => connection,
+                        Err(none) => return without_connection(none),
+                    }
+                }
             };
+            sends(tally, member, "1.1");
             connection.send.head().extend_from_slice(&plan.head);
             connection.send.begin(plan.framing);
             let result = self.exchange(client, &mut *connection, deadline, tally).await;
@@ -115,11 +145,15 @@ impl Try<'_> {
             let pooled = if may_reuse { fleet.http2.take(member.id) } else { None };
             let shared = match pooled {
                 Some(shared) => shared,
-                None => match fleet.open_http2(plan, member, self.retries).await {
-                    Ok(shared) => shared,
-                    Err(none) => return without_connection(none),
-                },
+                None => {
+                    let opening = fleet.open_http2(plan, member, self.retries);
+                    match told(tally, member, opening).await {
+                        Ok(shared) => shared,
+                        Err(none) => return without_connection(none),
+                    }
+                }
             };
+            sends(tally, member, "2");
             let reused = shared.reused;
             let mut stream = match shared.begin(&plan.head, plan.framing) {
                 Ok(stream) => stream,

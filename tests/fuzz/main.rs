@@ -70,6 +70,14 @@ fn frames_end_in_the_same_places_however_they_arrive() {
 }
 
 #[test]
+fn a_trace_is_read_and_written_as_one_trace() {
+    let pieces = &[
+        "00-", "-01", "-", "cc", "ff", "\n", ",", "=", "a=1", "ot=th:8", "@", " ", "\t", "0000000",
+    ];
+    check(10_000, edits::of_seeds("trace_context", pieces), bodies::trace::trace_context);
+}
+
+#[test]
 fn hosts_and_paths_have_one_final_form() {
     check(10_000, grammar::address().prop_map(String::into_bytes), bodies::gate::path_and_host);
 }

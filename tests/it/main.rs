@@ -27,5 +27,7 @@ mod http2_websocket;
 mod life;
 mod messages;
 mod metrics;
+mod passwords;
+mod traces;
 mod upgrade;
 mod websocket;

@@ -21,6 +21,7 @@ mod secrets;
 mod server;
 mod shells;
 mod signing;
+mod telemetry;
 mod tenants;
 #[cfg(test)]
 mod tests;
@@ -147,7 +148,7 @@ pub fn common(root: &Root, has_files: bool, compiler: &mut Compiler<'_>) -> Comm
     Common {
         admin: server::admin(root, compiler),
         internal: server::internal(root),
-        telemetry: server::telemetry(root, compiler.base),
+        telemetry: telemetry::compile(root, compiler),
         facts: Facts::of(root, &sessions),
         server,
         upstreams,
@@ -220,6 +221,10 @@ pub fn restart_spots(root: &Root) -> Vec<(&'static str, Spot)> {
     }
     if let Some(internal) = &root.internal {
         add("internal.listen", internal.value.listen.as_ref().map(|at| at.spot));
+    }
+    if let Some(telemetry) = &root.telemetry {
+        let endpoint = telemetry.value.otlp_endpoint.as_ref();
+        add("telemetry.otlp_endpoint", endpoint.map(|at| at.spot));
     }
     if let Some(tls) = &root.tls {
         add("tls.min_version", tls.value.min_version.as_ref().map(|at| at.spot));

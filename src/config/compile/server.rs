@@ -8,17 +8,13 @@ use std::time::Duration;
 
 use super::super::error::Wrong;
 use super::super::raw::{Limits as RawLimits, Root, Server};
-use super::super::snapshot::{
-    AccessLog, AdminSettings, HttpMode, InternalSettings, Limits, ServerSettings, TelemetrySettings,
-};
+use super::super::snapshot::{AdminSettings, HttpMode, InternalSettings, Limits, ServerSettings};
 use super::super::source::{At, Spot};
-use super::super::values::LogTarget;
 use super::{Compiler, secrets};
 use crate::upgrade::socket::LONGEST_PATH;
 
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
-const PERSONA_METRICS: usize = 500;
 
 pub fn compile(root: &Root, compiler: &mut Compiler<'_>) -> ServerSettings {
     let default = Server::default();
@@ -204,16 +200,4 @@ pub fn admin(root: &Root, compiler: &mut Compiler<'_>) -> AdminSettings {
 pub fn internal(root: &Root) -> InternalSettings {
     let listen = root.internal.as_ref().and_then(|at| at.value.listen.as_ref());
     InternalSettings { listen: listen.map(|at| at.value) }
-}
-
-pub fn telemetry(root: &Root, base: &Path) -> TelemetrySettings {
-    let target = root.telemetry.as_ref().and_then(|at| at.value.access_log.as_ref());
-    let access_log = match target.map(|at| &at.value) {
-        None | Some(LogTarget::Stdout) => AccessLog::Stdout,
-        Some(LogTarget::Off) => AccessLog::Off,
-        Some(LogTarget::File(path)) => AccessLog::File(base.join(path)),
-    };
-    let personas = root.telemetry.as_ref().and_then(|at| at.value.persona_metrics.as_ref());
-    let persona_metrics = personas.map_or(PERSONA_METRICS, |at| at.value.0 as usize);
-    TelemetrySettings { access_log, persona_metrics }
 }

@@ -26,6 +26,7 @@ fn sent(connection: &ConnectionFacts, lines: &[(&str, &str)], version: Version) 
             forward: &forward,
             connection,
             request_id: "id",
+            trace: None,
             websocket_key: None,
             cookies: None,
             xsrf: None,

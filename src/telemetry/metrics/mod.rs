@@ -48,6 +48,7 @@ pub mod family;
 pub mod gather;
 pub mod histogram;
 pub mod meters;
+pub mod otlp;
 mod process;
 pub mod roster;
 pub mod text;

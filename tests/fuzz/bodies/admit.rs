@@ -26,6 +26,7 @@ use vestibule::state::limits::Limiter;
 use vestibule::state::parked::Parked;
 use vestibule::state::replay::Replays;
 use vestibule::state::sessions::Sessions;
+use vestibule::telemetry::otlp::settings::OtlpSettings;
 use vestibule::tls::store::CertStore;
 
 use super::{MAX_INPUT, shown};
@@ -77,6 +78,7 @@ fn check(snapshot: &Snapshot, connection: &ConnectionFacts, head: &RequestHead, 
         jars: &Arc::default(),
         replays: &Replays::default(),
         parked: &Parked::default(),
+        passwords: &vestibule::state::passwords::Passwords::new(&[7; 32]),
         body: Some(b"mode=public"),
         journal: None,
     };
@@ -111,6 +113,7 @@ fn check(snapshot: &Snapshot, connection: &ConnectionFacts, head: &RequestHead, 
             forward: &forward,
             connection,
             request_id: "our-id",
+            trace: None,
             websocket_key: connect.then_some("our-key"),
             cookies: None,
             xsrf: None,
@@ -211,7 +214,11 @@ fn snapshot(http_mode: HttpMode) -> Snapshot {
         },
         admin: AdminSettings { listen: None, token: None },
         internal: InternalSettings { listen: None },
-        telemetry: TelemetrySettings { access_log: AccessLog::Off, persona_metrics: 500 },
+        telemetry: TelemetrySettings {
+            access_log: AccessLog::Off,
+            persona_metrics: 500,
+            otlp: OtlpSettings::off(),
+        },
         tls: TlsSettings { min_version: TlsVersion::Tls12 },
         certificates: CertStore::default(),
         routes,

@@ -15,6 +15,7 @@ pub mod identity;
 pub mod injection;
 pub mod response;
 pub mod signature;
+pub mod trace;
 pub mod upgrade;
 
 use std::future::Future;
@@ -28,7 +29,7 @@ pub type Body = fn(&[u8]);
 
 /// The name of a body, as its seeds' folder is called, and the body.
 #[allow(dead_code, reason = "a fuzz target uses one body, not the list")]
-pub const ALL: [(&str, Body); 14] = [
+pub const ALL: [(&str, Body); 15] = [
     ("codec_against_hyper", codec::codec_against_hyper),
     ("response_against_hyper", response::response_against_hyper),
     ("chunk_decoder", chunk::chunk_decoder),
@@ -42,6 +43,7 @@ pub const ALL: [(&str, Body); 14] = [
     ("embed_config", embed::embed_config),
     ("injection", injection::injection),
     ("signed_launch", signature::signed_launch),
+    ("trace_context", trace::trace_context),
     ("upgrade_message", upgrade::upgrade_message),
 ];
 

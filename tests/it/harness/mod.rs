@@ -1,6 +1,7 @@
 //! A server, upstreams that record or misbehave, and a client that sends exact bytes.
 
 pub mod client;
+pub mod collector;
 pub mod h2;
 pub mod h2_server;
 pub mod proxy;

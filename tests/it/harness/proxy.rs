@@ -15,7 +15,7 @@ use vestibule::config::snapshot::{
     TlsSettings, TlsVersion, Upstream, UpstreamTls,
 };
 use vestibule::policy::front::Front;
-use vestibule::policy::front::folders::Folders;
+use vestibule::policy::front::folders::{Folder, Folders, Links};
 use vestibule::policy::limits::{Rate, Rules};
 use vestibule::policy::metadata::{MetadataPolicy, UserIdFormat, UserIdRule};
 use vestibule::policy::origin::{OpaqueLaunch, OriginRules};
@@ -23,6 +23,8 @@ use vestibule::policy::secret::Secret;
 use vestibule::policy::session::keys::{PersonaKeys, SessionSecrets};
 use vestibule::route::{RouteTable, Target};
 use vestibule::state::streams::Counts;
+use vestibule::telemetry::otlp::Warn;
+use vestibule::telemetry::otlp::settings::OtlpSettings;
 use vestibule::tls::dev::DevCa;
 use vestibule::tls::store::{CertStore, Certificate};
 use vestibule::upstream::watch::Resolve;
@@ -155,7 +157,8 @@ impl Builder {
         let upstreams = upstreams.map(|it| (Arc::clone(&it.name), Arc::clone(it))).collect();
         for (host, folder) in &self.sites {
             let mut folders = Folders::default();
-            folders.insert("/", Arc::from(&**folder));
+            let links = Links::Followed;
+            folders.insert("/", Folder { path: Arc::from(&**folder), links });
             let upstream = Arc::clone(&self.persona_of(&nowhere(), 0).upstream);
             let site = Arc::new(Site {
                 tenant: "acme".into(),
@@ -194,7 +197,11 @@ impl Builder {
             },
             internal: InternalSettings { listen: None },
             tls: TlsSettings { min_version: TlsVersion::Tls12 },
-            telemetry: TelemetrySettings { access_log: AccessLog::Off, persona_metrics: 500 },
+            telemetry: TelemetrySettings {
+                access_log: AccessLog::Off,
+                persona_metrics: 500,
+                otlp: OtlpSettings::off(),
+            },
             certificates,
             routes,
             upstreams,
@@ -312,8 +319,25 @@ impl Proxy {
     pub fn resolving(text: &str, resolve: Option<Resolve>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("access.log");
-        let options = Options { access_log: Some(log.clone()), resolve };
+        let options = Options { access_log: Some(log.clone()), resolve, ..Options::default() };
         let app = App::start(load(text, folder.path()), options).unwrap();
+        Proxy { app, ca: DevCa::generate().unwrap(), log, _folder: folder }
+    }
+
+    /// A server as this configuration and these variables say; `warn` hears what goes wrong.
+    pub fn with_environment(
+        text: &str,
+        environment: &dyn Fn(&str) -> Option<String>,
+        warn: Warn,
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("access.log");
+        let loader = vestibule::config::Loader::new(environment);
+        let loaded = loader.load_str("test.toml", text, folder.path());
+        let problems: Vec<_> = loaded.problems.iter().map(ToString::to_string).collect();
+        let snapshot = loaded.snapshot.unwrap_or_else(|| panic!("{}", problems.join("\n")));
+        let options = Options { access_log: Some(log.clone()), warn, ..Options::default() };
+        let app = App::start(snapshot, options).unwrap();
         Proxy { app, ca: DevCa::generate().unwrap(), log, _folder: folder }
     }
 
