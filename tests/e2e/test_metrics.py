@@ -242,6 +242,8 @@ class Prometheus:
         except OSError:
             assert self.process.poll() is None, (self.folder / "prometheus.log").read_text()
             return None
+        if status == 503:
+            return None
         answer = json.loads(body)
         assert status == 200 and answer["status"] == "success", f"{query}: {body}"
         return answer["data"]
