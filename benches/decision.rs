@@ -24,6 +24,7 @@ use vestibule::policy::session::UnixSeconds;
 use vestibule::state::jar::Jars;
 use vestibule::state::limits::Limiter;
 use vestibule::state::parked::Parked;
+use vestibule::state::passwords::Passwords;
 use vestibule::state::replay::Replays;
 use vestibule::state::sessions::Sessions;
 
@@ -80,6 +81,7 @@ struct World {
     jars: Arc<Jars>,
     replays: Replays,
     parked: Parked,
+    passwords: Passwords,
     assertions: RefCell<AssertionStore>,
 }
 
@@ -103,8 +105,19 @@ impl World {
             server_name: None,
         };
         let (jars, replays, parked) = (Arc::default(), Replays::default(), Parked::default());
+        let passwords = Passwords::new(&[7; 32]);
         let assertions = RefCell::default();
-        Self { snapshot, connection, limiter, sessions, jars, replays, parked, assertions }
+        Self {
+            snapshot,
+            connection,
+            limiter,
+            sessions,
+            jars,
+            replays,
+            parked,
+            passwords,
+            assertions,
+        }
     }
 
     fn admit<'h>(&self, head: &'h RequestHead, moment: Moment) -> Admission<'h> {
@@ -118,6 +131,7 @@ impl World {
             jars: &self.jars,
             replays: &self.replays,
             parked: &self.parked,
+            passwords: &self.passwords,
             body: None,
             journal: None,
         };

@@ -2,20 +2,21 @@
 //!
 //! A file is opened below its folder by the kernel's own rule (`openat2`, RESOLVE_BENEATH): no
 //! symlink and no `..` leads out, whoever makes one, and whenever. A kernel without it gets no
-//! symlinks at all. The folder is opened anew for each file, so that a deployment may swap it.
+//! symlinks at all. The folder is opened anew for each file, so that a deployment may swap it; the
+//! way to a folder that a tenant named has no symlinks either, and needs `openat2`.
 //!
 //! Must not: be called on a worker's thread; serve anything but a regular file.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::policy::front::compression::Coding;
 use crate::policy::front::files::Facts;
+use crate::policy::front::folders::{Folder, Links};
 
 /// Bytes that one look at the disk brings.
 pub const PIECE: usize = 128 * 1024;
@@ -40,7 +41,7 @@ pub enum NoFile {
 }
 
 /// Opens a file, or what lies beside it in one of these codings: `a.css.br` for `a.css`.
-pub fn open(folder: &Path, file: &str, accepted: &[Coding]) -> Result<Opened, NoFile> {
+pub fn open(folder: &Folder, file: &str, accepted: &[Coding]) -> Result<Opened, NoFile> {
     let folder = directory(folder).map_err(|_| NoFile::Missing)?;
     let plain = opened(&folder, file, None)?;
     let mut varies = false;
@@ -90,8 +91,15 @@ const fn suffix(coding: Coding) -> &'static str {
     }
 }
 
-fn directory(path: &Path) -> Result<OwnedFd, Errno> {
-    rustix::fs::open(path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+fn directory(folder: &Folder) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match folder.links {
+        Links::Followed => rustix::fs::open(&*folder.path, flags, Mode::empty()),
+        Links::Refused => {
+            let (path, how) = (&*folder.path, ResolveFlags::NO_SYMLINKS);
+            rustix::fs::openat2(rustix::fs::CWD, path, flags, Mode::empty(), how)
+        }
+    }
 }
 
 fn opened(folder: &OwnedFd, file: &str, coding: Option<Coding>) -> Result<Opened, NoFile> {
@@ -143,11 +151,16 @@ fn step_by_step(folder: &OwnedFd, path: &str, flags: OFlags) -> Result<OwnedFd, 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+    use std::path::Path;
 
     use super::*;
 
+    fn followed(path: &Path) -> Folder {
+        Folder { path: path.into(), links: Links::Followed }
+    }
+
     fn text(folder: &Path, file: &str, accepted: &[Coding]) -> Result<String, NoFile> {
-        let mut opened = open(folder, file, accepted)?;
+        let mut opened = open(&followed(folder), file, accepted)?;
         let bytes = read(&mut opened.file, u64::MAX).unwrap();
         Ok(String::from_utf8(bytes).unwrap())
     }
@@ -186,9 +199,23 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_that_a_tenant_named_cannot_be_swapped_for_another() {
+        let folder = tree();
+        let at = |name: &str| folder.path().join(name);
+        symlink("public", at("current")).unwrap();
+        let opens = |name: &str, links| {
+            let folder = Folder { path: at(name).canonicalize().unwrap().into(), links };
+            let named = Folder { path: at(name).into(), ..folder.clone() };
+            (open(&folder, "a.css", &[]).is_ok(), open(&named, "a.css", &[]).is_ok())
+        };
+        assert_eq!(opens("current", Links::Followed), (true, true));
+        assert_eq!(opens("current", Links::Refused), (true, false));
+    }
+
+    #[test]
     fn without_openat2_no_symlink_is_followed() {
         let folder = tree();
-        let public = directory(&folder.path().join("public")).unwrap();
+        let public = directory(&followed(&folder.path().join("public"))).unwrap();
         let opens = |path| step_by_step(&public, path, OFlags::RDONLY).is_ok();
         assert!(opens("a.css") && opens("sub/b.css"));
         for path in ["inside", "outside", "absolute", "up/secret", "../secret", "sub/../a.css"] {
@@ -208,9 +235,9 @@ mod tests {
         assert_eq!(text(folder.path(), "a.css", &all), Ok("plain".into()));
         std::fs::write(at("a.css.br"), "coded").unwrap();
         assert_eq!(text(folder.path(), "a.css", &all), Ok("coded".into()));
-        let opened = open(folder.path(), "a.css", &[Coding::Gzip]).unwrap();
+        let opened = open(&followed(folder.path()), "a.css", &[Coding::Gzip]).unwrap();
         assert!(opened.varies && opened.facts.coding.is_none());
-        let opened = open(folder.path(), "a.css", &all).unwrap();
+        let opened = open(&followed(folder.path()), "a.css", &all).unwrap();
         assert_eq!(opened.facts.coding, Some(Coding::Brotli));
     }
 }

@@ -26,12 +26,14 @@ use std::sync::Arc;
 use crate::config::snapshot::{AppKind, HttpMode, Persona, Snapshot};
 use crate::gate::target::{self, Address};
 use crate::http1::head::RequestHead;
+use crate::policy::front::password::Attempt;
 use crate::policy::limits::{self, AddressPassed, Charge, Client, Moment, Rules};
 use crate::policy::origin::Headers;
 use crate::policy::session::prefix::{self, Prefixed};
 use crate::rejection::{Code, Rejection};
 use crate::route::{Match, Target};
 use crate::state::limits::{FormMemory, Limiter};
+use checks::Locked;
 use visit::Visit;
 
 pub use facts::{Ambient, ConnectionFacts, Journal, Scheme};
@@ -58,6 +60,43 @@ pub fn admit<'h>(
     let asking = Asking { snapshot, connection, head, address: &address };
     let verdict = decide(&asking, ambient, &mut owner, &mut fields);
     Admission { address: Some(address), owner, verdict, fields }
+}
+
+/// A name and a password that a request shows where they are asked for.
+#[derive(Debug)]
+pub struct Shown {
+    pub attempt: Attempt,
+    pub client: Client,
+    pub tenant: Arc<str>,
+    /// What a wrong one costs the client.
+    pub rules: Arc<Rules>,
+}
+
+/// What has to be verified before the request can be decided about.
+pub fn shown(
+    snapshot: &Snapshot,
+    connection: &ConnectionFacts,
+    head: &RequestHead,
+) -> Option<Shown> {
+    let address = target::address(head).ok()?;
+    let asking = Asking { snapshot, connection, head, address: &address };
+    if asking.is_plain() {
+        return None;
+    }
+    let front = match asking.place()?.found.target {
+        Target::Site(site) => &site.front,
+        target => &target.persona()?.front,
+    };
+    let client = connection.client_of(&head.fields);
+    // Whoever may not come is not listened to either.
+    front.addresses.check(client).ok()?;
+    let password = front.password.as_ref()?;
+    Some(Shown {
+        attempt: password.attempt(head)?,
+        client: Client::of(client),
+        tenant: Arc::clone(&password.tenant),
+        rules: Arc::clone(&password.rules),
+    })
 }
 
 /// How much of the body is needed before the request can be decided about: a form that launches,
@@ -260,6 +299,12 @@ fn decide(
         }
     }
     let websocket = checks::handshake(head)?;
+    let locked = Locked::of(owner, head, ambient);
+    // What browsers send without a password is for the persona's own rules to let through.
+    let may_follow = websocket.is_some() || head.method == http::Method::OPTIONS;
+    if let Some(locked) = locked.as_ref().filter(|_| owner.persona().is_none() || !may_follow) {
+        return Err(locked.refuse(fields));
+    }
     let path = place.path(address);
     let is_prefix = path.is_empty() || path.len() == place.found.prefix_len && path != "/";
     if is_prefix && websocket.is_none() && checks::may_redirect(&head.method) {
@@ -296,6 +341,7 @@ fn decide(
         prefixed: place.prefixed,
         is_shared: place.found.is_shared,
         websocket,
+        locked: locked.as_ref(),
         headers: &Headers::read(&head.fields),
         ambient,
     };

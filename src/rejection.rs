@@ -113,6 +113,8 @@ codes! {
     SessionExpired 401 "session_expired" "The session has ended: open the chat from its page.";
     TokenMissing 401 "token_missing" "This opens only with its token.";
     TokenInvalid 401 "token_invalid" "The token is not valid.";
+    PasswordMissing 401 "password_missing" "This needs a name and a password.";
+    PasswordWrong 401 "password_wrong" "The name or the password is wrong.";
     AssertionInvalid 401 "assertion_invalid" "This needs a valid assertion as its Bearer token.";
     SignatureReplayed 403 "signature_replayed" "This link was used already: open the chat from its page.";
     ModeMismatch 403 "mode_mismatch" "This chat is for another kind of user.";

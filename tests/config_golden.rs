@@ -38,6 +38,7 @@ fn environment(name: &str) -> Option<String> {
         "RAGTIME_SIGNING" => "22223333444455556666777788889999",
         "OLD_SIGNING" => "ragtime-test-secret",
         "SALES_PREVIEW" => "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f",
+        "WWW_USERS" => "ann:$2y$10$abcdefghijklmnopqrstuuQ2yJ5Zr0X7cV8nB9mA1sD3fG5hJ7k12",
         "SHORT" => "hunter2-hunter2",
         "ONLY_A_LINE_END" => "\n",
         "EMPTY" => "",
@@ -89,6 +90,10 @@ fn write_certificates(folder: &Path) {
 /// Secrets that the cases speak of.
 fn write_secrets(folder: &Path) {
     let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    let hash = "$2y$10$abcdefghijklmnopqrstuuQ2yJ5Zr0X7cV8nB9mA1sD3fG5hJ7k12";
+    write(&folder.join("htpasswd"), format!("# staff\nann:{hash}\n"), 0o600);
+    write(&folder.join("htpasswd-sha"), format!("ann:{hash}\nbob:{{SHA}}x\n"), 0o600);
+    write(&folder.join("htpasswd-none"), "# nobody\n", 0o600);
     write(&folder.join("assertion.pem"), key.serialize_pem(), 0o600);
     write(&folder.join("assertion.der"), key.serialize_der(), 0o600);
     write(&folder.join("ecdsa.pem"), KeyPair::generate().unwrap().serialize_pem(), 0o600);

@@ -37,7 +37,7 @@ pub type Reload = Box<dyn Fn() -> Option<ReloadOutcome> + Send + Sync>;
 
 /// What operators may do.
 pub struct Operations {
-    pub(crate) shared: Arc<Shared>,
+    shared: Arc<Shared>,
     started: Instant,
     names: Generator,
     reload: OnceLock<Reload>,

@@ -365,6 +365,8 @@ section! {
         allow_addresses: List<IpNet>, "all", Enforced;
         /// Networks that may not come, whatever else is said.
         deny_addresses: List<IpNet>, "none", Enforced;
+        /// A name and a password before anything else.
+        basic_auth: Table<BasicAuth>, "none", Enforced;
         /// Where old addresses lead.
         redirects: List<Table<Redirect>>, "none", Enforced;
         /// Header fields of all its answers.
@@ -399,6 +401,18 @@ section! {
     Csp {
         /// Merge, replace, or only report.
         mode: CspMode, "merge", Enforced;
+    }
+}
+
+section! {
+    /// A name and a password before anything else.
+    BasicAuth {
+        /// What browsers say that it is for.
+        realm: Line, "the persona's name", Enforced;
+        /// Lines as `htpasswd -B` writes them.
+        users: SecretRef, REQUIRED, Enforced;
+        /// The app sees the name and the password.
+        forward: bool, "false", Enforced;
     }
 }
 
@@ -547,6 +561,8 @@ section! {
         allow_addresses: List<IpNet>, "all", Enforced;
         /// Networks that may not come, whatever else is said.
         deny_addresses: List<IpNet>, "none", Enforced;
+        /// A name and a password before anything else.
+        basic_auth: Table<BasicAuth>, "none", Enforced;
         /// Where old addresses lead.
         redirects: List<Table<Redirect>>, "none", Enforced;
         /// Header fields of all its answers.

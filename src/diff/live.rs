@@ -1,7 +1,8 @@
 //! Whose open streams a reload would end.
 //!
 //! A stream belongs to a persona or a site and lives on as long as that is there, whatever becomes
-//! of its address, its upstream or its policies; new requests meet those.
+//! of its address, its upstream or its policies; new requests meet those. Only where the persona says
+//! `revoke` it ends with the policy that let it in.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

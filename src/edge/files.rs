@@ -6,8 +6,6 @@
 
 use std::fs::File;
 use std::future::poll_fn;
-use std::path::Path;
-use std::sync::Arc;
 use std::task::Poll;
 
 use http::{Method, StatusCode};
@@ -25,6 +23,7 @@ use crate::net::deadline::Deadline;
 use crate::pipeline::{Dress, FileAction};
 use crate::policy::front::compression::{Coding, Compression};
 use crate::policy::front::files::{Part, media_type};
+use crate::policy::front::folders::Folder;
 use crate::rejection::{Code, Rejection};
 use crate::upstream::exchange::{Failure, Tally};
 use crate::upstream::passage::{drain, put};
@@ -42,7 +41,7 @@ pub async fn serve<C: Downstream>(
 ) -> Result<Finish, (Rejection, Dress)> {
     let FileAction { wanted, media_type: said, as_folder, dress } = action;
     let accepted = accepted(client, &dress);
-    let folder = Arc::clone(&wanted.folder);
+    let folder = wanted.folder.clone();
     let found = open(worker, folder.clone(), wanted.file.clone(), accepted).await;
     let (opened, name, part) = match found {
         Ok(opened) => {
@@ -259,7 +258,7 @@ fn pending<T>(result: Result<Poll<T>, Failure>) -> Poll<Result<T, Failure>> {
 
 async fn open(
     worker: &Worker,
-    folder: Arc<Path>,
+    folder: Folder,
     file: String,
     accepted: Vec<Coding>,
 ) -> Result<Opened, NoFile> {

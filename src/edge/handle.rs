@@ -10,6 +10,7 @@ use super::collect;
 use super::ending::PATIENCE;
 use super::files;
 use super::open::Open;
+use super::password;
 use super::prepare::{Prepare, Prepared, Wanted, prepare, request_id, wanted_body};
 use super::respond::{self, Answer};
 use super::worker::Worker;
@@ -84,7 +85,12 @@ pub async fn handle<C: Downstream>(
     let (trace, spans) = worker.tracer.begin(connection, client.request(), request_id, random);
     let mut tally = Tally { spans, ..Tally::default() };
     let mut wanted = wanted_body(worker, connection, client);
+    let verified = match password::is_shown(client.request()) {
+        true => Box::pin(password::verify(worker, connection, client.request())).await,
+        false => Ok(()),
+    };
     let body = match &mut wanted {
+        _ if verified.is_err() => verified.map(|()| None),
         None => Ok(None),
         Some(wanted) => match Box::pin(read(worker, client, deadline, wanted)).await {
             Ok(body) => Ok(Some(body)),

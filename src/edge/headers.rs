@@ -138,6 +138,11 @@ const XSRF: &[u8] = b"X-Xsrftoken";
 fn is_replaced(field: &Field<'_>, request: &Outbound<'_>) -> bool {
     let forward = request.forward;
     match field.known {
+        Known::Authorization => {
+            let owner = forward.dress.owner.as_ref();
+            let password = owner.and_then(|owner| owner.front().password.as_ref());
+            password.is_some_and(|password| !password.forwards)
+        }
         Known::SecWebSocketProtocol => forward.subprotocols.is_some(),
         Known::AcceptEncoding | Known::Range | Known::Other => {
             forward.dress.bridge && embed::asks_for_less(field.name)

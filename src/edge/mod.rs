@@ -17,6 +17,7 @@ pub mod h2;
 pub mod handle;
 pub mod headers;
 mod open;
+mod password;
 mod prepare;
 pub mod pulse;
 pub mod respond;

@@ -124,6 +124,7 @@ pub fn prepare(
         jars: &worker.jars,
         replays: &worker.replays,
         parked: &worker.parked,
+        passwords: &worker.passwords,
         is_ours,
         body: body.as_ref().ok().and_then(Option::as_deref),
         journal: None,
@@ -274,7 +275,7 @@ impl Wire<'_> {
 
     fn order_file(&self, file: &FileAction, now: UnixSeconds) -> Option<Order> {
         file.dress.owner.as_ref()?.front().compression.as_ref()?;
-        let target = format!("{}/{}", file.wanted.folder.display(), file.wanted.file);
+        let target = format!("{}/{}", file.wanted.folder.path.display(), file.wanted.file);
         Some(Order { is_file: true, ..self.order(target, now) })
     }
 

@@ -14,6 +14,7 @@ use futures_util::FutureExt;
 use tokio::sync::{Notify, Semaphore};
 
 use super::accept;
+use super::password;
 use super::pulse::{BEAT, Pulse};
 use crate::compress::Compressor;
 use crate::config::snapshot::{Limits, Serves, Snapshot};
@@ -26,6 +27,7 @@ use crate::state::custody::Custody;
 use crate::state::jar::Jars;
 use crate::state::limits::Limiter;
 use crate::state::parked::Parked;
+use crate::state::passwords::Passwords;
 use crate::state::replay::Replays;
 use crate::state::sessions::Sessions;
 use crate::state::streams::{Shard, Streams};
@@ -56,6 +58,7 @@ pub struct Shared {
     pub parked: Parked,
     pub replays: Replays,
     pub compressor: Arc<Compressor>,
+    pub passwords: Passwords,
     pub upstreams: Arc<Registry>,
     pub custody: Custody,
     pub intake: Intake,
@@ -94,6 +97,7 @@ impl Shared {
             parked: Parked::default(),
             replays: Replays::default(),
             compressor: Arc::default(),
+            passwords: Passwords::new(&unpredictable()),
             custody: Custody::default(),
             intake: Intake::new(begin),
             pulse: Pulse::default(),
@@ -200,6 +204,13 @@ impl Shared {
     }
 }
 
+/// Of this process alone.
+fn unpredictable() -> [u8; 32] {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).expect("the system gives randomness");
+    key
+}
+
 #[derive(Debug)]
 pub struct Worker {
     shared: Arc<Shared>,
@@ -208,6 +219,8 @@ pub struct Worker {
     pub shard: Arc<Shard>,
     /// Looks at the disk that may be under way: the disk's slowness must not take every thread.
     pub disk: Semaphore,
+    /// Passwords that may be verified at once.
+    pub hashing: Semaphore,
     names: Generator,
     /// Of this thread alone: the lock is never waited for.
     assertions: Mutex<AssertionStore>,
@@ -230,6 +243,7 @@ impl Worker {
             fleet: Fleet::new(Arc::clone(&shared.upstreams), turn),
             shared,
             disk: Semaphore::new(LOOKS),
+            hashing: Semaphore::new(password::AT_ONCE),
             names: Generator::seeded(seed),
             assertions: Mutex::default(),
         }

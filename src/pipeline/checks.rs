@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::facts::ConnectionFacts;
-use super::outcome::{Action, Dress, FileAction, Handshake};
+use super::facts::{Ambient, ConnectionFacts};
+use super::outcome::{Action, AnswerField, Dress, FileAction, Handshake, Owner};
 use super::with_query;
 use crate::config::snapshot::Snapshot;
 use crate::gate::target::Address;
 use crate::http1::fields::Known;
 use crate::http1::framing::Framing;
 use crate::http1::head::{RequestHead, Version};
-use crate::policy::front::folders::{self, Wanted};
+use crate::policy::front::folders::{self, Folder, Links, Wanted};
 use crate::rejection::{Code, Methods, Rejection};
 
 pub(super) fn expectation(head: &RequestHead) -> Result<(), Rejection> {
@@ -88,6 +88,27 @@ pub(super) fn body_limit(snapshot: &Snapshot, head: &RequestHead) -> Result<(), 
     }
 }
 
+/// A request that may not pass without a password.
+pub(super) struct Locked {
+    refusal: Rejection,
+    challenge: String,
+}
+
+impl Locked {
+    pub fn of(owner: &Owner, head: &RequestHead, ambient: &Ambient<'_>) -> Option<Self> {
+        let password = owner.front().password.as_ref()?;
+        let is_verified = |attempt: &_| ambient.passwords.is_verified(attempt, ambient.now);
+        let refusal = password.check(head, is_verified).err()?;
+        Some(Self { refusal, challenge: password.challenge() })
+    }
+
+    /// The answer asks for a password.
+    pub fn refuse(&self, fields: &mut Vec<AnswerField>) -> Rejection {
+        fields.push(("WWW-Authenticate", self.challenge.clone()));
+        self.refusal.clone()
+    }
+}
+
 /// What an ACME client left for its authority, which asks by plain HTTP and by any name.
 pub(super) fn challenge(
     snapshot: &Snapshot,
@@ -101,7 +122,10 @@ pub(super) fn challenge(
     }
     let file = address.path[1..].to_owned();
     Some(Action::File(Box::new(FileAction {
-        wanted: Wanted { folder: Arc::clone(folder), file },
+        wanted: Wanted {
+            folder: Folder { path: Arc::clone(folder), links: Links::Followed },
+            file,
+        },
         media_type: Some("text/plain"),
         as_folder: None,
         dress: Dress::default(),

@@ -10,6 +10,7 @@ use crate::policy::session::UnixSeconds;
 use crate::state::jar::Jars;
 use crate::state::limits::Limiter;
 use crate::state::parked::Parked;
+use crate::state::passwords::Passwords;
 use crate::state::replay::Replays;
 use crate::state::sessions::Sessions;
 
@@ -80,6 +81,8 @@ pub struct Ambient<'a> {
     pub replays: &'a Replays,
     /// What launches left for the apps to fetch.
     pub parked: &'a Parked,
+    /// Names and passwords that were verified.
+    pub passwords: &'a Passwords,
     /// The apps' cookies of pages without cookies.
     pub jars: &'a Arc<Jars>,
     /// Signatures, sessions and what launches leave are decided here, and not by a successor process.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use http::Method;
 
+use super::checks::Locked;
 use super::facts::{Ambient, ConnectionFacts};
 use super::outcome::{
     Action, Answer, AnswerField, Dress, Forward, Framing, Handshake, Owner, Passport, StreamOf,
@@ -49,6 +50,8 @@ pub(super) struct Visit<'a> {
     /// The host is other tenants' too.
     pub is_shared: bool,
     pub websocket: Option<Handshake>,
+    /// No password was shown: only a session may stand for it.
+    pub locked: Option<&'a Locked>,
     /// What a browser says about where the request comes from.
     pub headers: &'a Headers<'a>,
     pub ambient: &'a Ambient<'a>,
@@ -83,6 +86,9 @@ impl Visit<'_> {
         self.ambient.note("kind", || format!("{kind:?}").to_lowercase());
         if self.cors(kind, fields)? {
             return Ok(Action::Answer(Answer::Preflight));
+        }
+        if let Some(locked) = self.locked.filter(|_| self.websocket.is_none()) {
+            return Err(locked.refuse(fields));
         }
         match kind {
             Kind::Launch(_) if self.is_prefetch() => {
@@ -156,6 +162,9 @@ impl Visit<'_> {
             }
             Err(_) => None,
         };
+        if let Some(locked) = self.locked.filter(|_| session.is_none()) {
+            return Err(locked.refuse(fields));
+        }
         self.note_session(session.as_ref());
         if self.prefixed.is_some() {
             fields.push(("Referrer-Policy", "same-origin".to_owned()));

@@ -7,6 +7,7 @@ pub mod jar;
 pub mod limits;
 mod names;
 pub mod parked;
+pub mod passwords;
 pub mod replay;
 pub mod sessions;
 pub mod streams;

@@ -2,8 +2,8 @@
 //!
 //! A host belongs to one tenant, unless the main file shares it; on a shared host a path does, with
 //! everything below it. Nobody is at the root of a host that others are on: its cookies would reach
-//! them. Where two tenants claim the same, one of them loses, and with it the whole
-//! version of its file:
+//! them. Where two tenants claim the same, one of them loses, and with it the whole version of its
+//! file:
 //!
 //! 1. Tenants of the main file come first: the operator wrote them.
 //! 2. Whoever had the address in the last snapshot keeps it, as long as it still claims it, or
@@ -14,20 +14,20 @@
 //! up: so losers are found until nobody loses any more. Those of whom that is certain go first, for
 //! nobody must lose to a newcomer that is itself going to lose.
 
+mod address;
+mod telling;
+
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use smallvec::SmallVec;
 
+use self::address::{Address, Entry, Key, Versions, above, shells};
 use self::telling::describe;
 use super::super::error::Problems;
-use super::super::snapshot::Persona;
 use super::super::source::{SourceTexts, Spot};
 use super::hosts::device_path;
 use super::tenants::{Claimant, Part, Placed};
-use crate::embed::template::Isolation;
-
-mod telling;
 
 type FastMap<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
@@ -94,46 +94,6 @@ impl<'p> Bidder<'p> {
             _ => None,
         };
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Versions(u8);
-
-impl Versions {
-    const NEW: Self = Self(1);
-    const LAST: Self = Self(2);
-    const BOTH: Self = Self(3);
-
-    fn has(self, choice: Choice) -> bool {
-        let bit = if choice == Choice::New { Self::NEW } else { Self::LAST };
-        self.0 & bit.0 != 0
-    }
-}
-
-/// A host, and a path where the host is shared, else nothing.
-type Key<'p> = (&'p str, Cow<'p, str>);
-
-/// Somebody who wants an address.
-struct Entry<'p> {
-    bidder: usize,
-    versions: Versions,
-    /// Wants something below it, not itself.
-    is_below: bool,
-    placed: &'p Placed,
-    what: Address<'p>,
-    host: &'p str,
-    spot: Spot,
-}
-
-/// What of a claimant stands at an address.
-#[derive(Clone, Copy)]
-enum Address<'p> {
-    /// The persona or site.
-    Itself,
-    /// The persona's device, by its segment.
-    Device(&'p str),
-    /// A page around the persona's chat, by its path.
-    Shell(&'p str),
 }
 
 /// Every claim of every version, by address.
@@ -370,23 +330,6 @@ impl<'p> Claims<'p> {
     }
 }
 
-impl Entry<'_> {
-    /// Whether both want the same address, of those at one key.
-    fn is_at(&self, other: &Entry<'_>) -> bool {
-        let is_same = !self.is_below || self.path() == other.path();
-        self.is_below == other.is_below && self.host == other.host && is_same
-    }
-
-    /// Of what wants the address.
-    fn path(&self) -> &str {
-        match (self.what, &self.placed.what) {
-            (Address::Shell(path), _) => path,
-            (_, Claimant::Persona(persona)) => &persona.path,
-            (_, Claimant::Site(_)) => "/",
-        }
-    }
-}
-
 /// In this order, who is served first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
@@ -400,39 +343,4 @@ enum Certainty {
     /// Among newcomers, as long as none of them loses elsewhere.
     ByOrder,
     Certain,
-}
-
-/// The paths of the pages around a persona's chat on shared hosts.
-fn shells(persona: &Persona) -> impl Iterator<Item = &str> {
-    let pages = persona.shells.pages.iter().filter(|it| it.isolation == Isolation::Sandbox);
-    pages.map(|page| &*page.path)
-}
-
-/// The addresses above a claim, at which it would be in somebody's way, and what of it is below
-/// them: the wildcard over a host, and on a shared host the paths before it.
-fn above<'p>(
-    shared: &HashSet<Box<str>>,
-    wildcards: &FastMap<&'p str, &'p str>,
-    placed: &'p Placed,
-    host: &'p str,
-) -> SmallVec<[(Key<'p>, Address<'p>); 2]> {
-    let mut keys = SmallVec::new();
-    if !shared.contains(host) {
-        if let Some((label, parent)) = host.split_once('.')
-            && label != "*"
-            && let Some(wildcard) = wildcards.get(parent)
-        {
-            keys.push(((*wildcard, Cow::Borrowed("")), Address::Itself));
-        }
-    } else if let Claimant::Persona(persona) = &placed.what {
-        let shells = shells(persona).map(|path| (path, Address::Shell(path)));
-        for (mut path, what) in std::iter::once((&*persona.path, Address::Itself)).chain(shells) {
-            while let Some((parent, _)) = path.rsplit_once('/').filter(|_| path != "/") {
-                let key = if parent.is_empty() { "/" } else { parent };
-                keys.push(((host, Cow::Borrowed(key)), what));
-                path = key;
-            }
-        }
-    }
-    keys
 }

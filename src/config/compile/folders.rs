@@ -1,48 +1,39 @@
 //! What a site answers from the disk.
 //!
 //! A tenant with a file of its own may name what lies in the folders that `allow` names, and nothing
-//! else: the folder of the main file holds keys and secrets, which it must not publish.
+//! else ([`Compiler::path`]): the folder of the main file holds keys and secrets, which it must not
+//! publish.
 
 use super::super::error::Wrong;
 use super::super::raw;
 use super::super::reader::Entry;
-use super::super::source::Spot;
+use super::super::source::At;
 use super::super::values::FilePath;
 use super::Compiler;
 use crate::config::addresses::RoutePath;
+use crate::config::allow::Trust;
 use crate::config::reader::Text;
-use crate::policy::front::folders::Folders;
+use crate::policy::front::folders::{Folder, Folders, Links};
 
 /// A site's; `key` is its own.
 pub fn compile(one: &Entry<raw::Site>, key: &str, compiler: &mut Compiler<'_>) -> Folders {
     let raw = &*one.value;
     let mut folders = Folders::default();
-    let mut add = |path: &str, folder: &FilePath, (spot, key): (Spot, String)| {
-        let real = compiler.base.join(&folder.0);
-        if !real.is_dir() {
-            let what = format!("{} is no folder now: its files are missing", folder.0.display());
-            let wrong = Wrong::new(what, "make it, or write the path of a folder that is there");
-            compiler.problems.warning(spot, key, wrong);
-        } else if let Err(wrong) = compiler.trust.path(&folder.0, compiler.base) {
-            compiler.problems.error(spot, key, wrong);
-        }
-        folders.insert(path, real.into());
-    };
     if let Some(at) = &raw.root {
-        add("/", &at.value, (at.spot, format!("{key}.root")));
+        add("/", at, &format!("{key}.root"), &mut folders, compiler);
     }
     for pair in raw.folders.iter().flat_map(|at| &at.value.0) {
-        add(&pair.name, &pair.value, (pair.spot, format!("{key}.folders.{}", pair.name)));
-    }
-    for pair in raw.folders.iter().flat_map(|at| &at.value.0) {
-        let key = || format!("{key}.folders.{}", pair.name);
+        let key = format!("{key}.folders.{}", pair.name);
         match RoutePath::parse(&pair.name) {
             Ok(_) if &*pair.name == "/" => {
                 let wrong = Wrong::new("`/` is everything", "write root = \"public\"");
-                compiler.problems.error(pair.spot, key(), wrong);
+                compiler.problems.error(pair.spot, key, wrong);
             }
-            Ok(_) => {}
-            Err(wrong) => compiler.problems.error(pair.spot, key(), wrong),
+            Ok(_) => {
+                let at = At { spot: pair.spot, value: pair.value.clone() };
+                add(&pair.name, &at, &key, &mut folders, compiler);
+            }
+            Err(wrong) => compiler.problems.error(pair.spot, key, wrong),
         }
     }
     match (&raw.upstream, &raw.root) {
@@ -59,4 +50,25 @@ pub fn compile(one: &Entry<raw::Site>, key: &str, compiler: &mut Compiler<'_>) -
         _ => {}
     }
     folders
+}
+
+fn add(
+    path: &str,
+    at: &At<FilePath>,
+    key: &str,
+    folders: &mut Folders,
+    compiler: &mut Compiler<'_>,
+) {
+    let Some(folder) = compiler.path(at, key) else { return };
+    if !folder.is_dir() {
+        let what = format!("{} is no folder now: its files are missing", at.value.0.display());
+        let wrong = Wrong::new(what, "make it, or write the path of a folder that is there");
+        compiler.problems.warning(at.spot, key, wrong);
+    }
+    let (folder, links) = match compiler.trust {
+        Trust::Operator => (folder, Links::Followed),
+        // Where it leads now was judged; where it leads later is not.
+        Trust::Tenant(_) => (folder.canonicalize().unwrap_or(folder), Links::Refused),
+    };
+    folders.insert(path, Folder { path: folder.into(), links });
 }

@@ -11,29 +11,32 @@ use super::super::error::Wrong;
 use super::super::raw;
 use super::super::reader::{Entry, Table};
 use super::super::source::At;
-use super::Compiler;
+use super::{Compiler, secrets};
 use crate::gate::path;
 use crate::policy::front::Front;
 use crate::policy::front::addresses::Addresses;
 use crate::policy::front::compression::{Coding, Compression, MediaRange};
 use crate::policy::front::headers::{self, Headers, Hsts};
+use crate::policy::front::password::{self, BadLine, Password};
 use crate::policy::front::redirects::{From, Redirect, Redirects};
+use crate::policy::limits::Rules;
 
 /// Whose, and where problems go.
-type For<'t, 'c, 'p> = (&'t Arc<str>, &'c mut Compiler<'p>);
+type For<'t, 'c, 'p> = (&'t Arc<str>, &'t Arc<Rules>, &'c mut Compiler<'p>);
 
 /// A persona's.
 pub fn persona(
     one: &Entry<raw::Persona>,
     hosts: &[At<Host>],
     defaults: &Defaults,
-    (tenant, compiler): For<'_, '_, '_>,
+    (tenant, rules, compiler): For<'_, '_, '_>,
 ) -> Front {
     let raw = &*one.value;
     let key = format!("tenants.{tenant}.personas.{}", one.name);
     Front {
         direction: raw.direction.as_ref().map(|at| at.value),
         addresses: addresses(&raw.allow_addresses, &raw.deny_addresses),
+        password: password(raw.basic_auth.as_ref(), (&key, &one.name), (tenant, rules), compiler),
         redirects: redirects(raw.redirects.as_ref(), hosts, &key, compiler),
         headers: headers(raw.headers.as_ref(), raw.hsts.as_ref(), &key, compiler),
         compression: defaults.compression(raw.compression.as_ref(), &key, compiler),
@@ -45,17 +48,69 @@ pub fn site(
     one: &Entry<raw::Site>,
     hosts: &[At<Host>],
     defaults: &Defaults,
-    (tenant, compiler): For<'_, '_, '_>,
+    (tenant, rules, compiler): For<'_, '_, '_>,
 ) -> Front {
     let raw = &*one.value;
     let key = format!("tenants.{tenant}.sites.{}", one.name);
     Front {
         direction: None,
         addresses: addresses(&raw.allow_addresses, &raw.deny_addresses),
+        password: password(raw.basic_auth.as_ref(), (&key, &one.name), (tenant, rules), compiler),
         redirects: redirects(raw.redirects.as_ref(), hosts, &key, compiler),
         headers: headers(raw.headers.as_ref(), raw.hsts.as_ref(), &key, compiler),
         compression: defaults.compression(raw.compression.as_ref(), &key, compiler),
     }
+}
+
+fn password(
+    raw: Option<&At<Table<raw::BasicAuth>>>,
+    (key, name): (&str, &Arc<str>),
+    (tenant, rules): (&Arc<str>, &Arc<Rules>),
+    compiler: &mut Compiler<'_>,
+) -> Option<Password> {
+    let raw = raw?;
+    let users = raw.value.users.as_ref()?;
+    let key = format!("{key}.basic_auth.users");
+    let text = secrets::bytes(users, &key, compiler)?;
+    let from = secrets::name(users, compiler);
+    let known = match std::str::from_utf8(&text).map(password::users) {
+        Ok(Ok(known)) => known,
+        Ok(Err((line, why))) => {
+            let why = match why {
+                BadLine::NoColon => "no name and hash",
+                BadLine::NoName => "no name",
+                BadLine::Twice => "a name that stands there already",
+                BadLine::Hash => "a hash that is not bcrypt's",
+                BadLine::Cost => "a hash that takes seconds to verify",
+            };
+            let wrong = Wrong::new(
+                format!("line {line} of {from} has {why}"),
+                "write what `htpasswd -nB -C 10 NAME` prints",
+            );
+            compiler.problems.error(users.spot, key, wrong);
+            return None;
+        }
+        Err(_) => {
+            let wrong = Wrong::new(format!("{from} is no text"), "write lines NAME:HASH");
+            compiler.problems.error(users.spot, key, wrong);
+            return None;
+        }
+    };
+    let realm = raw.value.realm.as_ref();
+    let realm = realm.map_or_else(|| name.to_string(), |at| at.value.0.to_string());
+    if let Some(at) = &raw.value.realm
+        && (!headers::is_value(&realm) || realm.contains(['"', '\\']))
+    {
+        let wrong = Wrong::new("the realm cannot stand in a header", "write plain ASCII text");
+        compiler.problems.error(at.spot, key.replace(".users", ".realm"), wrong);
+    }
+    let forwards = raw.value.forward.as_ref().is_some_and(|at| at.value);
+    let password = Password::new(&realm, known, forwards, (tenant.clone(), rules.clone()));
+    if password.is_none() {
+        let wrong = Wrong::new(format!("{from} has no user"), "add one with `htpasswd -B`");
+        compiler.problems.error(users.spot, key, wrong);
+    }
+    password
 }
 
 type Nets = Option<At<Vec<At<IpNet>>>>;

@@ -156,7 +156,12 @@ pub fn part(
             upstream: upstream.unwrap_or_else(|| stand_in(&one.name)),
             framing: framing.site(one, compiler),
             folders,
-            front: front::site(one, hosts, inherited.front, (&entry.name, compiler)),
+            front: front::site(
+                one,
+                hosts,
+                inherited.front,
+                (&entry.name, &inherited.rules, compiler),
+            ),
         });
         placed.push(Placed::new(Claimant::Site(site.clone()), hosts));
         sites.push(site);
@@ -237,7 +242,12 @@ fn persona(
         injection: injection::compile(one, inherited.around, compiler),
         variables: injection::variables(one, inherited.around, compiler),
         signing: inherited.signing.persona(one, compiler),
-        front: front::persona(one, hosts, inherited.front, (&tenant.name, compiler)),
+        front: front::persona(
+            one,
+            hosts,
+            inherited.front,
+            (&tenant.name, &inherited.rules, compiler),
+        ),
     }
 }
 

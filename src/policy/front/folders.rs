@@ -16,13 +16,29 @@ use crate::rejection::{Code, Rejection};
 #[derive(Debug, Clone, Default)]
 pub struct Folders {
     /// Longest first; without a trailing slash, empty for all.
-    below: Vec<(Box<str>, Arc<Path>)>,
+    below: Vec<(Box<str>, Folder)>,
+}
+
+/// A folder on the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    pub path: Arc<Path>,
+    pub links: Links,
+}
+
+/// What symlinks on the way to a folder mean; inside of it none leads out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// A deployment may swap the folder by one.
+    Followed,
+    /// Whoever may write there could swap it for a folder of somebody else.
+    Refused,
 }
 
 /// A file that may be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    pub folder: Arc<Path>,
+    pub folder: Folder,
     /// Relative to the folder, decoded.
     pub file: String,
 }
@@ -36,7 +52,7 @@ impl Folders {
     }
 
     /// `path` is canonical; `/` covers everything.
-    pub fn insert(&mut self, path: &str, folder: Arc<Path>) {
+    pub fn insert(&mut self, path: &str, folder: Folder) {
         self.below.push((path.trim_end_matches('/').into(), folder));
         self.below.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
     }
@@ -48,7 +64,7 @@ impl Folders {
             (rest.is_empty() || rest.starts_with('/')).then_some((rest, folder))
         })?;
         let file = file(rest);
-        Some(file.map(|file| Wanted { folder: Arc::clone(folder), file }))
+        Some(file.map(|file| Wanted { folder: folder.clone(), file }))
     }
 }
 
@@ -101,14 +117,18 @@ pub fn challenge(path: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
+    fn folder(path: &str) -> Folder {
+        Folder { path: Path::new(path).into(), links: Links::Followed }
+    }
+
     #[test]
     fn the_longest_path_has_the_file() {
         let mut folders = Folders::default();
-        folders.insert("/", Path::new("public").into());
-        folders.insert("/assets", Path::new("dist").into());
+        folders.insert("/", folder("public"));
+        folders.insert("/assets", folder("dist"));
         let found = |path: &str| {
             let wanted = folders.find(path).unwrap().ok()?;
-            Some(format!("{}:{}", wanted.folder.display(), wanted.file))
+            Some(format!("{}:{}", wanted.folder.path.display(), wanted.file))
         };
         for (path, expected) in [
             ("/", Some("public:index.html")),
@@ -128,7 +148,7 @@ mod tests {
         }
         assert!(folders.find(&format!("/{}", "x".repeat(2000))).unwrap().is_err());
         let mut assets = Folders::default();
-        assets.insert("/assets", Path::new("dist").into());
+        assets.insert("/assets", folder("dist"));
         assert!(assets.find("/other").is_none());
     }
 

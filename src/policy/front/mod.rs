@@ -9,6 +9,7 @@ pub mod compression;
 pub mod files;
 pub mod folders;
 pub mod headers;
+pub mod password;
 pub mod redirects;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::policy::metadata::Direction;
 use addresses::Addresses;
 use compression::Compression;
 use headers::Headers;
+use password::Password;
 use redirects::Redirects;
 
 /// One persona's or site's.
@@ -26,6 +28,8 @@ pub struct Front {
     pub direction: Option<Direction>,
     pub addresses: Addresses,
     pub redirects: Redirects,
+    /// Present where a name and a password come first.
+    pub password: Option<Password>,
     pub headers: Headers,
     /// Present where answers may be compressed.
     pub compression: Option<Arc<Compression>>,

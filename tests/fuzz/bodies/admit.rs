@@ -78,6 +78,7 @@ fn check(snapshot: &Snapshot, connection: &ConnectionFacts, head: &RequestHead, 
         jars: &Arc::default(),
         replays: &Replays::default(),
         parked: &Parked::default(),
+        passwords: &vestibule::state::passwords::Passwords::new(&[7; 32]),
         body: Some(b"mode=public"),
         journal: None,
     };

@@ -358,6 +358,7 @@ impl Bench {
             sessions: &self.sessions,
             replays: &vestibule::state::replay::Replays::default(),
             parked: &vestibule::state::parked::Parked::default(),
+            passwords: &vestibule::state::passwords::Passwords::new(&[7; 32]),
             jars: &self.jars,
             body,
             journal: None,

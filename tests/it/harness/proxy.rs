@@ -15,7 +15,7 @@ use vestibule::config::snapshot::{
     TlsSettings, TlsVersion, Upstream, UpstreamTls,
 };
 use vestibule::policy::front::Front;
-use vestibule::policy::front::folders::Folders;
+use vestibule::policy::front::folders::{Folder, Folders, Links};
 use vestibule::policy::limits::{Rate, Rules};
 use vestibule::policy::metadata::{MetadataPolicy, UserIdFormat, UserIdRule};
 use vestibule::policy::origin::{OpaqueLaunch, OriginRules};
@@ -155,7 +155,8 @@ impl Builder {
         }
         for (host, folder) in &self.sites {
             let mut folders = Folders::default();
-            folders.insert("/", Arc::from(&**folder));
+            let links = Links::Followed;
+            folders.insert("/", Folder { path: Arc::from(&**folder), links });
             let upstream = Arc::clone(&self.persona_of(&nowhere(), 0).upstream);
             let site = Arc::new(Site {
                 tenant: "acme".into(),

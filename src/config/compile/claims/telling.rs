@@ -3,7 +3,7 @@
 use super::super::super::error::Wrong;
 use super::super::super::source::SourceTexts;
 use super::super::tenants::Claimant;
-use super::{Address, Entry, Key};
+use super::address::{Address, Entry, Key};
 
 /// The key of the loser that is wrong, and why.
 pub fn describe(
