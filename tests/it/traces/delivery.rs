@@ -133,12 +133,15 @@ fn a_stop_sends_what_is_left_and_does_not_wait_long() {
 
     let silent = Collector::answering(Speaks::Http, &[Answer::Silence; 100]);
     let text = configuration(&silent, "1.0");
-    let (proxy, said) = started(&text, Speaks::Http, &upstream, variables);
-    ask(&proxy);
-    let begun = Instant::now();
-    drop(proxy);
-    assert!(begun.elapsed() < Duration::from_secs(8));
-    assert_eq!(said.lock().unwrap().len(), 1);
+    for (variables, under_way) in [(variables, 0), (&[("OTEL_BSP_SCHEDULE_DELAY", "1")], 1)] {
+        let (proxy, said) = started(&text, Speaks::Http, &upstream, variables);
+        ask(&proxy);
+        silent.wait_for_requests(under_way);
+        let begun = Instant::now();
+        drop(proxy);
+        assert!(begun.elapsed() < Duration::from_secs(8));
+        assert_eq!(said.lock().unwrap().len(), 1);
+    }
 }
 
 #[test]
