@@ -102,7 +102,7 @@ fn an_unsampled_request_is_no_span_and_its_upstream_knows_the_trace() {
     assert_ne!(told[2], "00f067aa0ba902b7");
     assert_eq!(proxy.log(1)[0]["trace_id"], ID);
     drop(proxy);
-    assert!(collector.requests().is_empty());
+    assert!(collector.resources().is_empty());
 }
 
 #[test]
