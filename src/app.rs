@@ -28,6 +28,7 @@ use crate::pipeline::Scheme;
 use crate::policy::session::UnixSeconds;
 use crate::state::streams::{Counts, Ended, Whose};
 use crate::telemetry::access_log::{self, LogWriter};
+use crate::telemetry::metrics::family::Family;
 use crate::telemetry::otlp::{Otlp, Warn};
 use crate::upstream::registry::UpstreamStatus;
 use crate::upstream::watch::{self, Resolve, Watch};
@@ -109,6 +110,11 @@ impl App {
         let tls = crate::tls::resolver::server_config(Arc::clone(&snapshot))
             .map_err(|error| StartError(format!("cannot set up TLS: {error}")))?;
         let shared = Arc::new(Shared::new(snapshot, tls, (log, otlp.traces()), begin));
+        let read = Arc::clone(&shared);
+        otlp.observe(Box::new(move || {
+            let since = read.metrics.server.started;
+            crate::telemetry::metrics::otlp::metrics(&read.families(), since, SystemTime::now())
+        }));
         let live = shared.snapshot.load_full();
         let mut listeners = Listeners { inherited, intake: &shared.intake, sockets: &mut sockets };
         let https = listeners.bind(&live.server.https, Scheme::Https)?;
@@ -197,6 +203,11 @@ impl App {
     /// How operators reload; until this is said they cannot.
     pub fn reload_with(&self, reload: Reload) {
         self.operations.reload_with(reload);
+    }
+
+    /// All numbers, as they are now.
+    pub fn families(&self) -> Vec<Family> {
+        self.shared.families()
     }
 
     /// What is open: requests, event streams, WebSockets.

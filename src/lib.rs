@@ -14,7 +14,8 @@
 //!    connection, and [`upstream::exchange`] moves request and response both ways at once. A WebSocket leaves it for a tunnel
 //!    ([`edge::tunnel`]), a small future of its own, which ends with its session.
 //! 4. [`edge::headers`] dresses what comes back: framing policies ([`policy::csp`]), cookies, and
-//!    the bridge's script element ([`embed`]), and compresses it ([`compress`]); [`telemetry`] writes one line about it.
+//!    the bridge's script element ([`embed`]), and compresses it ([`compress`]); [`telemetry`] writes one line about it
+//!    and counts it.
 //!
 //! Around them: [`config`] turns a TOML file into an immutable [`config::snapshot::Snapshot`],
 //! [`reload`] swaps a new one in, [`state`] keeps what outlives snapshots (limits, ended sessions,

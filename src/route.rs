@@ -185,6 +185,7 @@ mod tests {
             connect_timeout: Duration::from_secs(1),
             policy: Default::default(),
             response_timeout: Duration::from_secs(1),
+            meters: Default::default(),
         };
         let device = |slug: &&str| Device { slug: (*slug).into(), name: (*slug).into() };
         Arc::new(Persona {
@@ -210,6 +211,7 @@ mod tests {
             injection: None,
             variables: Default::default(),
             signing: None,
+            meters: Default::default(),
             front: Default::default(),
             tenant: "tenant".into(),
             name: path.into(),

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE,
+};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
@@ -19,6 +21,7 @@ use crate::edge::respond;
 use crate::policy::query::pairs;
 use crate::rejection::{Code, Rejection};
 use crate::state::streams::{Ended, Pace, Whose};
+use crate::telemetry::metrics::text::{self, Format};
 use crate::telemetry::request_id::RequestId;
 
 /// Of a request's body.
@@ -36,6 +39,7 @@ enum Question {
     Health,
     Ready,
     Status,
+    Metrics,
     Connections,
     Reload,
     Drain,
@@ -47,6 +51,7 @@ impl Question {
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
             "/status" => Self::Status,
+            "/metrics" => Self::Metrics,
             "/connections" => Self::Connections,
             "/reload" => Self::Reload,
             "/drain" => Self::Drain,
@@ -64,7 +69,9 @@ impl Question {
     /// As in an Allow field.
     fn methods(self) -> &'static str {
         match self {
-            Self::Health | Self::Ready | Self::Status | Self::Connections => "GET, HEAD",
+            Self::Health | Self::Ready | Self::Status | Self::Metrics | Self::Connections => {
+                "GET, HEAD"
+            }
             Self::Reload | Self::Drain => "POST",
         }
     }
@@ -100,6 +107,7 @@ where
         Question::Health => Ok(json_of(StatusCode::OK, &json!({ "state": "alive" }))),
         Question::Ready => Ok(ready(operations)),
         Question::Status => Ok(json_of(StatusCode::OK, &status(operations))),
+        Question::Metrics => Ok(metrics(operations, head)),
         Question::Connections => connections(operations, head.uri.query().unwrap_or_default()),
         Question::Reload => reload(Arc::clone(operations)).await,
         Question::Drain => drain(operations, &read(head, body).await?),
@@ -131,6 +139,19 @@ fn status(operations: &Operations) -> Value {
         "streams": report::counts(shared.streams.counts()),
         "upstreams": report::upstreams(&shared.upstreams.status(std::time::Instant::now())),
     })
+}
+
+/// In the form that is asked for.
+fn metrics(operations: &Operations, head: &Parts) -> Answer {
+    let accept = head.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    let format = Format::wanted(accept.unwrap_or_default());
+    let mut text = String::new();
+    text::render(&operations.shared.families(), format, &mut text);
+    let mut response = Response::new(Full::from(text));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// What a query of `/connections` asks for.

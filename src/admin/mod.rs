@@ -9,6 +9,7 @@
 //! | `GET /healthz` | 200 as long as the process lives; no token |
 //! | `GET /readyz` | 200, and 503 from the moment on which it drains; no token |
 //! | `GET /status` | what this is, since when, how much of what is open, how the upstreams' servers are |
+//! | `GET /metrics` | numbers for Prometheus ([`crate::telemetry::metrics`]) |
 //! | `GET /connections` | what is open, by persona; of one tenant, persona or site; each stream with `each=true` |
 //! | `POST /reload` | waits for the reload and tells what came of it: 200, or 422 where it was refused |
 //! | `POST /drain` | ends the streams of `{"tenant", "persona" or "site", "within"}`, spread over that time |

@@ -5,6 +5,7 @@ mod succeed;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -130,6 +131,7 @@ fn follow(file: &Path, app: &App, known: (Sources, History)) -> std::io::Result<
     }
     let shared = Arc::clone(app.shared());
     let watcher = Arc::new(Watcher::spawn(reloader, INTERVAL, move |outcome| {
+        shared.metrics.server.reloaded(outcome, SystemTime::now());
         // A successor says it itself.
         if !shared.custody.is_given() {
             eprintln!("vestibule: {outcome}");

@@ -167,6 +167,8 @@ section! {
         sample_ratio: Fraction, "OTEL_TRACES_SAMPLER, else 0.01", Enforced;
         /// JSON lines: "stdout", "off" or a file.
         access_log: LogTarget, "stdout", Enforced;
+        /// Personas and sites with numbers of their own; more share their tenant's.
+        persona_metrics: Count<1, 1_000_000>, "500", Enforced;
     }
 }
 

@@ -32,6 +32,8 @@ use crate::policy::session::keys::PersonaKeys;
 use crate::policy::signature::SigningPolicy;
 use crate::policy::variables::VariablesPolicy;
 use crate::route::RouteTable;
+use crate::telemetry::metrics::Slot;
+use crate::telemetry::metrics::meters::{OwnerMeters, UpstreamMeters};
 use crate::telemetry::otlp::settings::OtlpSettings;
 use crate::tls::store::CertStore;
 use crate::upstream::policy::Policy;
@@ -189,6 +191,8 @@ pub struct InternalSettings {
 #[derive(Debug, Clone)]
 pub struct TelemetrySettings {
     pub access_log: AccessLog,
+    /// Personas and sites that have series of their own.
+    pub persona_metrics: usize,
     /// Where traces and metrics go; fixed for the life of the process, but for the sampler.
     pub otlp: OtlpSettings,
 }
@@ -258,6 +262,8 @@ pub struct Persona {
     pub signing: Option<Arc<SigningPolicy>>,
     /// What the operator puts in front of the app.
     pub front: Front,
+    /// Where its requests are counted.
+    pub meters: Slot<OwnerMeters>,
 }
 
 impl Persona {
@@ -322,6 +328,8 @@ pub struct Site {
     pub folders: Folders,
     /// What the operator puts in front of it.
     pub front: Front,
+    /// Where its requests are counted.
+    pub meters: Slot<OwnerMeters>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -351,6 +359,8 @@ pub struct Upstream {
     pub response_timeout: Duration,
     /// How its servers are chosen, checked and spared.
     pub policy: Policy,
+    /// Where its answers are counted.
+    pub meters: Slot<UpstreamMeters>,
 }
 
 /// One server of an upstream, and how it is reached.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustls::HandshakeKind;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::{TlsAcceptor, TlsStream};
@@ -13,6 +14,7 @@ use crate::net::deadline::Deadline;
 use crate::net::io::{self, Io};
 use crate::net::proxy_header;
 use crate::pipeline::{ConnectionFacts, Scheme};
+use crate::telemetry::metrics::meters::Spoken;
 
 /// Serves one accepted socket to its end.
 pub async fn connection(worker: Arc<Worker>, stream: TcpStream, peer: SocketAddr, scheme: Scheme) {
@@ -23,8 +25,19 @@ pub async fn connection(worker: Arc<Worker>, stream: TcpStream, peer: SocketAddr
     if io::tune(&stream).is_err() {
         return;
     }
+    let meters = &worker.metrics.server;
     let opened = deadline.run(first, open(&worker, stream, peer, scheme)).await;
-    let Ok(Some((io, facts, is_h2))) = opened else { return };
+    let Ok(Some((io, facts, is_h2))) = opened else {
+        if scheme == Scheme::Https {
+            meters.tls_failed();
+        }
+        return;
+    };
+    meters.connected(match (scheme, is_h2) {
+        (_, true) => Spoken::Http2,
+        (Scheme::Https, false) => Spoken::Http1,
+        (Scheme::Http, false) => Spoken::PlainHttp1,
+    });
     let facts = Arc::new(facts);
     if is_h2 {
         Box::pin(h2::serve(io, worker, facts, first, deadline)).await;
@@ -61,8 +74,11 @@ async fn open(
         return Some((Io::Tcp(stream), facts, false));
     }
     let acceptor = TlsAcceptor::from(Arc::clone(&worker.tls));
+    let began = Instant::now();
     let stream = acceptor.accept(stream).await.ok()?;
     let session = stream.get_ref().1;
+    let is_resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+    worker.metrics.server.tls_done(is_resumed, began.elapsed());
     facts.server_name = session
         .server_name()
         .map(|name| name.trim_end_matches('.').to_ascii_lowercase().into_boxed_str());

@@ -102,14 +102,14 @@ pub async fn handle<C: Downstream>(
         true => Ok(true),
         false => Box::pin(custody(worker, connection, client)).await,
     };
-    let (prepared, mut record) = match custody {
+    let (prepared, mut record, measured) = match custody {
         // Nothing is awaited from the look at whose it is to the end of the decision.
         Ok(is_ours) => {
             let names = (&request_id, &trace);
             let spans = tally.spans.as_deref_mut();
             prepare(worker, connection, client, names, (wanted, body), is_ours, spans)
         }
-        Err(answer) => (Prepared::Answer(answer), None),
+        Err(answer) => (Prepared::Answer(answer), None, None),
     };
     let mut finish = match prepared {
         Prepared::Answer(answer) => {
@@ -134,6 +134,9 @@ pub async fn handle<C: Downstream>(
                 .await
         }
     };
+    if let Some(measured) = measured {
+        measured.ends(started, &tally);
+    }
     tell(worker, &mut finish, tally, (record, started));
     finish
 }
@@ -165,6 +168,7 @@ fn tell(
 }
 
 fn rejected(record: Option<&mut Record>, tally: &mut Tally, rejection: &Rejection) {
+    tally.rejected = Some(rejection.code);
     if let Some(record) = record {
         record.rejected(rejection);
     }
@@ -234,11 +238,16 @@ async fn pass<C: Downstream>(
     tally: &mut Tally,
 ) -> Finish {
     let Prepare { plan, limits, open, .. } = &mut *prepare;
+    let sent = Instant::now();
     let exchange = forward(client, plan, &worker.fleet, limits, deadline, tally);
-    let outcome = match open.run(&plan.is_events, exchange).await {
-        Ok(outcome) => outcome,
-        Err(why) => end_early(client, plan, tally, why),
+    let (outcome, failed) = match open.run(&plan.is_events, exchange).await {
+        Ok(outcome) => {
+            let failed = outcome.refused();
+            (outcome, failed)
+        }
+        Err(why) => (end_early(client, plan, tally, why), None),
     };
+    worker.metrics.upstream(&plan.upstream).ends(sent, tally, failed);
     match outcome {
         Outcome::Complete { whole_request } => Finish::Answered { whole_request },
         Outcome::Switched(upstream, lease) => {

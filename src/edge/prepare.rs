@@ -32,6 +32,7 @@ use crate::rejection::{Code, Rejection};
 use crate::state::sessions::StreamGuard;
 use crate::state::streams::{Holder, OpenStream, fate};
 use crate::telemetry::access_log::Record;
+use crate::telemetry::metrics::meters::{Measured, OwnerMeters};
 use crate::telemetry::request_id::RequestId;
 use crate::telemetry::trace::{Context, Spans};
 use crate::upstream::affinity::Key;
@@ -104,7 +105,7 @@ pub fn prepare(
     (wanted, body): (Option<Wanted>, Result<Option<Vec<u8>>, Rejection>),
     is_ours: bool,
     mut spans: Option<&mut Spans>,
-) -> (Prepared, Option<Box<Record>>) {
+) -> (Prepared, Option<Box<Record>>, Option<Measured>) {
     // While a body was read, a reload may have changed what it would be for.
     let loaded;
     let snapshot: &Snapshot = match &wanted {
@@ -144,22 +145,24 @@ pub fn prepare(
         spans.admitted(admission.owner.as_ref());
     }
     let Admission { address, owner, verdict, fields } = admission;
+    let meters = worker.metrics.of(owner.as_ref());
+    let measured = Measured::new(meters, &head.method, head.version);
     let answer = match verdict {
         Ok(Action::Forward(forward)) => match (&owner, &address) {
             (Some(owner), Some(address)) => {
-                let wire = Wire { worker, snapshot, connection, head, request_id, trace };
+                let wire = Wire { worker, snapshot, connection, head, request_id, trace, meters };
                 let mut prepare = wire.forward(*forward, owner, address, &ambient);
                 prepare.dress.fields = fields;
-                return (Prepared::Forward(Box::new(prepare)), record);
+                return (Prepared::Forward(Box::new(prepare)), record, Some(measured));
             }
             _ => Err(Rejection::new(Code::Internal, "forward without an owner")),
         },
         Ok(Action::File(mut file)) => {
-            let wire = Wire { worker, snapshot, connection, head, request_id, trace };
+            let wire = Wire { worker, snapshot, connection, head, request_id, trace, meters };
             file.dress.fields = fields;
             file.dress.is_https = connection.scheme_of(&head.fields) == Scheme::Https;
             file.dress.order = wire.order_file(&file, ambient.now);
-            return (Prepared::File(file), record);
+            return (Prepared::File(file), record, Some(measured));
         }
         Ok(Action::Redirect(location)) => Ok(respond::redirect(location)),
         Ok(Action::Moved(status, location)) => Ok(respond::to(status, location)),
@@ -168,6 +171,7 @@ pub fn prepare(
         Err(rejection) => Err(rejection),
     };
     let mut answer = answer.unwrap_or_else(|rejection| {
+        measured.rejected(&rejection);
         if let Some(record) = &mut record {
             record.rejected(&rejection);
         }
@@ -178,7 +182,7 @@ pub fn prepare(
     });
     let is_https = connection.scheme_of(&head.fields) == Scheme::Https;
     respond::complete(&mut answer, fields, (owner.as_ref(), is_https));
-    (Prepared::Answer(answer), record)
+    (Prepared::Answer(answer), record, Some(measured))
 }
 
 fn unpredictable() -> [u8; 16] {
@@ -194,6 +198,7 @@ struct Wire<'a> {
     connection: &'a ConnectionFacts,
     head: &'a RequestHead,
     request_id: &'a RequestId,
+    meters: &'a Arc<OwnerMeters>,
     trace: &'a Context,
 }
 
@@ -265,7 +270,7 @@ impl Wire<'_> {
             }
             Owner::Site(site) => Holder::Site(Arc::clone(site)),
         };
-        let mut place = self.worker.shard.open(holder, moment);
+        let mut place = self.worker.shard.open(holder, moment, Some(Arc::clone(self.meters)));
         let live = self.worker.snapshot.load();
         if !std::ptr::eq(&**live, self.snapshot) {
             place.judge(|holder| fate(holder, &live));

@@ -23,6 +23,7 @@ use crate::pipeline::Scheme;
 use crate::policy::assertion::store::AssertionStore;
 use crate::policy::limits::Moment;
 use crate::policy::session::UnixSeconds;
+use crate::state::clock::Clock;
 use crate::state::custody::Custody;
 use crate::state::jar::Jars;
 use crate::state::limits::Limiter;
@@ -32,6 +33,9 @@ use crate::state::replay::Replays;
 use crate::state::sessions::Sessions;
 use crate::state::streams::{Shard, Streams};
 use crate::telemetry::access_log::LogHandle;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::family::Family;
+use crate::telemetry::metrics::gather::{Sources, gather};
 use crate::telemetry::request_id::{Generator, Random};
 use crate::telemetry::trace::sampler::Sampler;
 use crate::telemetry::trace::{Sink, Tracer};
@@ -60,14 +64,12 @@ pub struct Shared {
     pub compressor: Arc<Compressor>,
     pub passwords: Passwords,
     pub upstreams: Arc<Registry>,
+    pub metrics: Metrics,
     pub custody: Custody,
     pub intake: Intake,
     pub pulse: Pulse,
-    /// Where this process's part of the monotonic clock of limits begins.
-    epoch: Instant,
-    /// In nanoseconds, how old that clock was already: what was handed over goes on with it.
-    inherited: AtomicU64,
-    /// The minute since then in which memory was last given back.
+    clock: Arc<Clock>,
+    /// The minute of the clock in which memory was last given back.
     tidied: AtomicU64,
     connections: AtomicUsize,
     /// As many connections as the process has descriptors for, two each.
@@ -85,6 +87,7 @@ impl Shared {
         (log, spans): (LogHandle, Option<Sink>),
         begin: Begin,
     ) -> Self {
+        let clock = Arc::<Clock>::default();
         let shared = Self {
             snapshot,
             tls,
@@ -92,7 +95,7 @@ impl Shared {
             tracer: Tracer::new(Sampler::never(), spans),
             limiter: Limiter::default(),
             sessions: Sessions::default(),
-            streams: Streams::default(),
+            streams: Streams::new(Arc::clone(&clock)),
             jars: Arc::default(),
             parked: Parked::default(),
             replays: Replays::default(),
@@ -102,8 +105,8 @@ impl Shared {
             intake: Intake::new(begin),
             pulse: Pulse::default(),
             upstreams: Arc::default(),
-            epoch: Instant::now(),
-            inherited: AtomicU64::new(0),
+            metrics: Metrics::default(),
+            clock,
             tidied: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
             most_connections: affordable_connections(),
@@ -112,6 +115,7 @@ impl Shared {
             stop_accepting: Notify::new(),
             stop: Notify::new(),
         };
+        shared.metrics.follow(&shared.snapshot.load(), Instant::now());
         shared.follow(&shared.snapshot.load());
         shared
     }
@@ -120,6 +124,8 @@ impl Shared {
     /// limits and sessions of tenants that are gone are forgotten, and streams end whose sessions
     /// it revokes.
     pub fn install(&self, snapshot: Snapshot) -> Arc<Snapshot> {
+        // First: a new persona is counted from its first request on.
+        self.metrics.follow(&snapshot, Instant::now());
         let old = self.snapshot.swap(Arc::new(snapshot));
         self.follow(&self.snapshot.load());
         old
@@ -148,20 +154,18 @@ impl Shared {
 
     /// Now, for limits.
     pub fn moment(&self) -> Moment {
-        let inherited = Duration::from_nanos(self.inherited.load(Ordering::Relaxed));
-        Moment::since_epoch(self.epoch.elapsed() + inherited)
+        self.clock.moment()
     }
 
     /// Goes on with the clock that stands at `now` in the process before. For the start, before
     /// anything is limited.
     pub fn inherit_clock(&self, now: Moment) {
-        let own = Moment::since_epoch(self.epoch.elapsed());
-        self.inherited.store(now.nanos().saturating_sub(own.nanos()), Ordering::Relaxed);
+        self.clock.inherit(now);
     }
 
     /// Gives memory back that limits, sessions and cookies no longer need, once in a while.
     fn tidy(&self) {
-        let minute = self.epoch.elapsed().as_secs() / 60;
+        let minute = self.clock.minute();
         if self.tidied.swap(minute, Ordering::Relaxed) == minute {
             return;
         }
@@ -173,6 +177,25 @@ impl Shared {
         self.parked.tidy(now);
         self.replays.tidy(now);
         self.compressor.kept.tidy(now);
+        self.metrics.tidy(Instant::now());
+    }
+
+    /// All numbers, as they are now.
+    pub fn families(&self) -> Vec<Family> {
+        gather(&Sources {
+            metrics: &self.metrics,
+            snapshot: &self.snapshot.load(),
+            limiter: &self.limiter,
+            replays: &self.replays,
+            parked: &self.parked,
+            jars: &self.jars,
+            sessions: &self.sessions,
+            upstreams: &self.upstreams,
+            connections: (self.connections(), self.allowed_connections()),
+            is_draining: self.is_draining(),
+            dropped: self.log.dropped(),
+            moment: self.moment(),
+        })
     }
 
     /// Client connections and tunnels that are open.

@@ -18,6 +18,7 @@ use arc_swap::ArcSwap;
 use cookie::Cookie;
 use foldhash::fast;
 
+use super::Fill;
 use crate::policy::session::cookie::sets_session;
 use crate::policy::session::{SessionId, UnixSeconds};
 pub use handover::{KeptCookie, KeptJar};
@@ -158,6 +159,12 @@ impl Jars {
             tenant.forget_expired(now);
             tenant.jars.shrink_to_fit();
         }
+    }
+
+    /// Sessions that have cookies here, by tenant.
+    pub fn fill(&self) -> Fill {
+        let most = self.capacity.sessions;
+        Fill::of(most, &self.tenants.load(), |tenant| lock(tenant).jars.len())
     }
 
     /// Sessions that have cookies here, of all tenants.

@@ -21,7 +21,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use foldhash::{fast, quality};
 
-use super::names;
+use super::{Fill, names};
 use crate::policy::limits::{Bucket, Client, Moment, Rate};
 pub use handover::TenantLimits;
 
@@ -99,6 +99,24 @@ impl Limiter {
         for buckets in self.tenants.load().values() {
             buckets.lock().tidy(now);
         }
+    }
+
+    /// Keys remembered now, by tenant.
+    pub fn fill(&self) -> Fill {
+        let tenants = self.tenants.load();
+        let most = self.capacity.of_each(tenants.len());
+        Fill::of(most, &tenants, |buckets| buckets.lock().keys.len())
+    }
+
+    /// Bytes of forms that are being read now, by tenant.
+    pub fn forms(&self) -> Fill {
+        Fill::of(FORMS, &self.tenants.load(), |buckets| buckets.forms.load(Ordering::Relaxed))
+    }
+
+    /// How much of the tenant's own bucket is used: one is all of it.
+    pub fn used(&self, tenant: &str, rate: Rate, now: Moment) -> f64 {
+        let tenants = self.tenants.load();
+        tenants.get(tenant).map_or(0.0, |buckets| buckets.lock().tenant.used(rate, now))
     }
 
     /// Keys remembered now.

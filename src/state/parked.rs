@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use foldhash::fast;
 
+use super::Fill;
 use crate::policy::identity::SessionHash;
 use crate::policy::injection::Injection;
 use crate::policy::session::UnixSeconds;
@@ -151,6 +152,15 @@ impl Parked {
             tenant.forget_ended(now);
             tenant.sessions.shrink_to_fit();
         }
+    }
+
+    /// Sessions that have something here, and its bytes, by tenant.
+    pub fn fill(&self) -> (Fill, Fill) {
+        let (tenants, Capacity { sessions, bytes }) = (self.tenants.load(), self.capacity);
+        (
+            Fill::of(sessions, &tenants, |tenant| lock(tenant).sessions.len()),
+            Fill::of(bytes, &tenants, |tenant| lock(tenant).bytes),
+        )
     }
 
     /// Sessions that have something here, of all tenants.

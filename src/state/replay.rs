@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use foldhash::fast;
 
-use super::names;
+use super::{Fill, names};
 use crate::policy::limits::Client;
 use crate::policy::session::{LaunchProof, Session, SessionId, UnixSeconds};
 use crate::policy::signature::Replay;
@@ -227,6 +227,11 @@ impl Replays {
                 tenant.used.shrink_to(wanted);
             }
         }
+    }
+
+    /// Signatures remembered now, by tenant.
+    pub fn fill(&self) -> Fill {
+        Fill::of(self.capacity, &self.tenants.load(), |tenant| lock(tenant).used.len())
     }
 
     /// Signatures remembered now, of all tenants.

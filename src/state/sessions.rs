@@ -33,6 +33,7 @@ use arc_swap::ArcSwap;
 use foldhash::fast;
 use futures_util::task::AtomicWaker;
 
+use super::Fill;
 use crate::policy::session::revocation::{Full, RevocationList};
 use crate::policy::session::{SessionId, UnixSeconds};
 use handover::Elsewhere;
@@ -203,6 +204,11 @@ impl Sessions {
     /// Streams that are open, of all tenants.
     pub fn open_streams(&self) -> usize {
         self.tenants.load().values().map(|tenant| tenant.streams().open.len()).sum()
+    }
+
+    /// Sessions that were ended before their time, by tenant.
+    pub fn fill(&self) -> Fill {
+        Fill::of(self.capacity, &self.tenants.load(), |tenant| tenant.list().len())
     }
 
     /// Sessions on the lists of all tenants.

@@ -35,6 +35,7 @@ use std::time::Duration;
 
 use crate::config::snapshot::{Persona, Site, Snapshot};
 use crate::policy::limits::Moment;
+use crate::state::clock::Clock;
 pub use crate::state::sessions::Ended;
 pub use fate::{Fate, fate};
 pub use shard::{OpenStream, Shard};
@@ -101,7 +102,7 @@ impl Holder {
 }
 
 /// A persona and a site of one tenant may have the same name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     Persona,
     Site,
@@ -208,14 +209,19 @@ pub struct Listed {
 /// One of it is made at the start and outlives every snapshot.
 #[derive(Debug, Default)]
 pub struct Streams {
+    clock: Arc<Clock>,
     /// One a worker.
     shards: Mutex<Vec<Arc<Shard>>>,
 }
 
 impl Streams {
+    pub fn new(clock: Arc<Clock>) -> Self {
+        Self { clock, ..Self::default() }
+    }
+
     /// For a worker that starts.
     pub fn shard(&self) -> Arc<Shard> {
-        let shard = Arc::<Shard>::default();
+        let shard = Arc::new(Shard::new(Arc::clone(&self.clock)));
         // Nothing panics under this lock.
         self.shards.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&shard));
         shard

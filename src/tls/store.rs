@@ -124,6 +124,11 @@ impl CertStore {
         self.wildcard.get(parent)
     }
 
+    /// Each certificate that answers for some name, at least once.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Certificate>> {
+        self.exact.values().chain(self.wildcard.values())
+    }
+
     /// Every name that is covered, sorted.
     pub fn names(&self) -> Vec<Box<str>> {
         let wildcards = self.wildcard.keys().map(|parent| format!("*.{parent}").into_boxed_str());

@@ -27,6 +27,7 @@ use crate::http1::fields::Known;
 use crate::http1::framing::Framing;
 use crate::http1::head::{ResponseHead, Version};
 use crate::net::deadline::Deadline;
+use crate::rejection::Code;
 use crate::telemetry::trace::Spans;
 
 /// Interim responses that one exchange may pass.
@@ -66,6 +67,10 @@ pub struct Tally {
     pub first_byte: Option<Instant>,
     /// The first bytes of the response body, where somebody wants to know them.
     pub beginning: Option<Vec<u8>>,
+    /// The answer is a stream of events.
+    pub is_stream: bool,
+    /// Why there was no answer to pass.
+    pub rejected: Option<Code>,
     /// Where its trace is recorded.
     pub spans: Option<Box<Spans>>,
 }
@@ -82,6 +87,7 @@ impl Tally {
     fn answered(&mut self, status: StatusCode, events: Events) {
         let now = Instant::now();
         self.first_byte = Some(now);
+        self.is_stream = events == Events::Yes;
         if let Some(spans) = &mut self.spans {
             spans.answered(status, now, events == Events::Yes);
         }

@@ -65,6 +65,16 @@ pub enum Outcome {
     Cut(&'static str),
 }
 
+impl Outcome {
+    /// What the client is to be told, where there is no answer for it.
+    pub fn refused(&self) -> Option<Code> {
+        match self {
+            Outcome::Reject(rejection) => Some(rejection.code),
+            _ => None,
+        }
+    }
+}
+
 /// Passes one request. The body is read from `client`, the answer written to it.
 pub async fn forward<C: Client>(
     client: &mut C,

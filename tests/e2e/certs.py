@@ -22,7 +22,7 @@ class Certificates:
     spki: str
 
 
-def make(folder: Path) -> Certificates:
+def make(folder: Path, days: int = 30) -> Certificates:
     ca, ca_key = folder / "ca.pem", folder / "ca.key"
     leaf, leaf_key, request = folder / "leaf.pem", folder / "leaf.key", folder / "leaf.csr"
     extensions = folder / "leaf.ext"
@@ -60,7 +60,7 @@ def make(folder: Path) -> Certificates:
         "-out",
         leaf,
         "-days",
-        30,
+        days,
         "-extfile",
         extensions,
     )

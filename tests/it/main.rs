@@ -26,6 +26,7 @@ mod http2;
 mod http2_websocket;
 mod life;
 mod messages;
+mod metrics;
 mod passwords;
 mod traces;
 mod upgrade;

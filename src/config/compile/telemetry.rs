@@ -11,6 +11,9 @@ use super::super::values::LogTarget;
 use super::Compiler;
 use crate::telemetry::otlp::settings::{OtlpSettings, Said, Target, settings};
 
+/// Personas and sites with numbers of their own.
+const PERSONA_METRICS: u64 = 500;
+
 pub fn compile(root: &Root, compiler: &mut Compiler<'_>) -> TelemetrySettings {
     let default = Telemetry::default();
     let raw = root.telemetry.as_ref().map_or(&default, |at| &at.value);
@@ -20,7 +23,9 @@ pub fn compile(root: &Root, compiler: &mut Compiler<'_>) -> TelemetrySettings {
         Some(LogTarget::File(path)) => AccessLog::File(compiler.base.join(path)),
     };
     let section = root.telemetry.as_ref().map_or(Spot::default(), |at| at.spot);
-    TelemetrySettings { access_log, otlp: otlp(raw, section, compiler) }
+    let persona_metrics = raw.persona_metrics.as_ref().map_or(PERSONA_METRICS, |at| at.value.0);
+    let persona_metrics = persona_metrics as usize;
+    TelemetrySettings { access_log, otlp: otlp(raw, section, compiler), persona_metrics }
 }
 
 fn otlp(raw: &Telemetry, section: Spot, compiler: &mut Compiler<'_>) -> OtlpSettings {

@@ -27,6 +27,7 @@ use crate::policy::limits::Rules;
 use crate::policy::origin::AllowedOrigin;
 use crate::policy::session::UnixSeconds;
 use crate::policy::session::keys::SessionSecrets;
+use crate::telemetry::metrics::Slot;
 
 pub type Upstreams = HashMap<Arc<str>, Arc<Upstream>>;
 
@@ -162,6 +163,7 @@ pub fn part(
                 inherited.front,
                 (&entry.name, &inherited.rules, compiler),
             ),
+            meters: Slot::default(),
         });
         placed.push(Placed::new(Claimant::Site(site.clone()), hosts));
         sites.push(site);
@@ -248,6 +250,7 @@ fn persona(
             inherited.front,
             (&tenant.name, &inherited.rules, compiler),
         ),
+        meters: Slot::default(),
     }
 }
 
@@ -322,6 +325,7 @@ fn stand_in(name: &Arc<str>) -> Arc<Upstream> {
         connect_timeout: Default::default(),
         policy: Default::default(),
         response_timeout: Default::default(),
+        meters: Slot::default(),
     })
 }
 

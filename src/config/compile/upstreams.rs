@@ -19,6 +19,7 @@ use super::super::snapshot::{
 use super::super::source::At;
 use super::super::upstream_tls::{Authorities, ClientCertificate, Trust, client_config, server_id};
 use super::{Compiler, certificates};
+use crate::telemetry::metrics::Slot;
 use crate::upstream::policy::Balance;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -55,6 +56,7 @@ fn upstream(entry: &Entry<RawUpstream>, compiler: &mut Compiler<'_>) -> Upstream
         servers: servers.collect(),
         connect_timeout: raw.connect_timeout.as_ref().map_or(CONNECT_TIMEOUT, |at| at.value.0),
         response_timeout: raw.response_timeout.as_ref().map_or(RESPONSE_TIMEOUT, |at| at.value.0),
+        meters: Slot::default(),
     }
 }
 

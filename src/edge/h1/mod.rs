@@ -139,6 +139,7 @@ async fn refuse(
     client.begin(request_id);
     client.keep_alive = false;
     let answer = respond::problem(rejection, request_id.as_str());
+    worker.metrics.of(None).rejected(rejection);
     if worker.log.is_on() {
         let mut record = Record {
             client: facts.client,

@@ -208,6 +208,12 @@ impl Bucket {
         Wait(self.stepped.saturating_add(steps).saturating_sub(now.0))
     }
 
+    /// How much of what may be used at once is used: one is all of it.
+    pub fn used(self, rate: Rate, now: Moment) -> f64 {
+        let (_, debt) = self.read(rate, now);
+        debt as f64 / (rate.tolerance() + rate.interval()) as f64
+    }
+
     /// Takes one use back.
     pub fn give_back(self, rate: Rate) -> Self {
         Self { arrival: self.arrival.saturating_sub(rate.interval()), ..self }

@@ -13,6 +13,8 @@ use tokio::sync::Notify;
 
 use super::{Counts, Ended, FEW, Fate, Holder, Kind, Pace};
 use crate::policy::limits::Moment;
+use crate::state::clock::Clock;
+use crate::telemetry::metrics::meters::OwnerMeters;
 
 /// Places that are kept, however few streams there are.
 const KEPT: usize = 256;
@@ -20,6 +22,7 @@ const KEPT: usize = 256;
 /// One worker's.
 #[derive(Debug, Default)]
 pub struct Shard {
+    clock: Arc<Clock>,
     /// Counts the streams that were told to end: who has seen this number has not been told since.
     ended: AtomicU32,
     open: Mutex<Open>,
@@ -47,15 +50,29 @@ struct Entry {
     due: Option<Moment>,
     ended: Option<Ended>,
     waker: Option<Waker>,
+    /// Where it counts as open, if anywhere.
+    counted: Option<Arc<OwnerMeters>>,
 }
 
 /// There is one for each idle WebSocket.
 const _: () = assert!(size_of::<Entry>() <= 80);
 
 impl Shard {
+    pub fn new(clock: Arc<Clock>) -> Self {
+        Self { clock, ..Self::default() }
+    }
+
     /// Registers what begins. The caller asks for the live snapshot afterwards, and ends the stream
     /// where it is another one than it was admitted with and says so ([`OpenStream::judge`]).
-    pub fn open(self: &Arc<Self>, holder: Holder, since: Moment) -> OpenStream {
+    pub fn open(
+        self: &Arc<Self>,
+        holder: Holder,
+        since: Moment,
+        counted: Option<Arc<OwnerMeters>>,
+    ) -> OpenStream {
+        if let Some(counted) = &counted {
+            counted.opens();
+        }
         let mut open = self.lock();
         open.opened += 1;
         let number = open.opened;
@@ -67,6 +84,7 @@ impl Shard {
             due: None,
             ended: None,
             waker: None,
+            counted,
         });
         drop(open);
         let seen = self.ended.load(Ordering::Acquire);
@@ -164,6 +182,12 @@ impl Shard {
         }
     }
 
+    fn closed(&self, entry: &Entry) {
+        let Some(counted) = &entry.counted else { return };
+        let life = || self.clock.moment().duration_since(entry.since);
+        counted.closes(entry.kind, life);
+    }
+
     pub(super) fn tidy(&self) {
         let mut open = self.lock();
         if open.entries.capacity() > KEPT.max(open.entries.len() * 4) {
@@ -219,6 +243,9 @@ impl OpenStream {
         if kind != self.kind {
             self.kind = kind;
             if let Some(entry) = self.shard.lock().entries.get_mut(self.place) {
+                if let Some(counted) = &entry.counted {
+                    counted.becomes(entry.kind, kind);
+                }
                 entry.kind = kind;
             }
         }
@@ -271,7 +298,7 @@ impl Drop for OpenStream {
             }
             // The holder may be the last of its snapshot's: not under the lock.
             drop(open);
-            drop(entry);
+            self.shard.closed(&entry);
         }
     }
 }

@@ -73,7 +73,7 @@ fn case() -> Case {
 
 impl Case {
     fn open(&self, shard: usize, name: &str, kind: Kind) -> OpenStream {
-        let mut stream = self.shards[shard].open(holder(&self.snapshot, name), START);
+        let mut stream = self.shards[shard].open(holder(&self.snapshot, name), START, None);
         stream.becomes(kind);
         stream
     }
@@ -194,7 +194,7 @@ fn counts_and_ages_are_by_tenant_and_name() {
         case.open(1, "a/one", Kind::Events),
         case.open(1, "b/one", Kind::Request),
     ];
-    let mut young = case.shards[0].open(holder(&case.snapshot, "a/two"), at(1500));
+    let mut young = case.shards[0].open(holder(&case.snapshot, "a/two"), at(1500), None);
     young.becomes(Kind::WebSocket);
     let held: Vec<_> = case
         .streams
@@ -233,12 +233,12 @@ fn a_reload_ends_what_is_gone_and_what_says_so_and_nothing_else() {
         let streams = Streams::default();
         let shard = streams.shard();
         let old = snapshot(before);
-        let mut stream = shard.open(holder(&old, "a/one"), START);
+        let mut stream = shard.open(holder(&old, "a/one"), START, None);
         stream.becomes(Kind::WebSocket);
         // One that was admitted with the old snapshot, and registers after the reload.
         let new = snapshot(after);
         streams.follow(&new, START);
-        let mut late = shard.open(holder(&old, "a/one"), START);
+        let mut late = shard.open(holder(&old, "a/one"), START, None);
         late.judge(|holder| fate(holder, &new));
         shard.end_due(START.plus(new.server.close_within));
         assert_eq!(ended(&mut stream), expected, "{before:?} {after:?}");

@@ -16,6 +16,7 @@ pub fn upstream(name: &str, ports: &[u16], change: impl FnOnce(&mut Upstream)) -
         servers: ports.iter().map(server).collect(),
         connect_timeout: Duration::from_secs(1),
         response_timeout: Duration::from_secs(1),
+        meters: Default::default(),
         policy: Policy::default(),
     };
     change(&mut upstream);

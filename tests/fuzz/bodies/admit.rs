@@ -192,6 +192,7 @@ fn snapshot(http_mode: HttpMode) -> Snapshot {
         hosts: vec!["b.test".into()],
         upstream: upstream(),
         framing: vestibule::policy::csp::CompiledCsp::none(),
+        meters: Default::default(),
         folders: Default::default(),
         front: Default::default(),
     };
@@ -213,7 +214,11 @@ fn snapshot(http_mode: HttpMode) -> Snapshot {
         },
         admin: AdminSettings { listen: None, token: None },
         internal: InternalSettings { listen: None },
-        telemetry: TelemetrySettings { access_log: AccessLog::Off, otlp: OtlpSettings::off() },
+        telemetry: TelemetrySettings {
+            access_log: AccessLog::Off,
+            persona_metrics: 500,
+            otlp: OtlpSettings::off(),
+        },
         tls: TlsSettings { min_version: TlsVersion::Tls12 },
         certificates: CertStore::default(),
         routes,
@@ -251,6 +256,7 @@ fn persona(name: &str, host: &str, path: &str) -> Arc<Persona> {
         injection: None,
         variables: Default::default(),
         signing: None,
+        meters: Default::default(),
         front: Default::default(),
         tenant: "acme".into(),
         name: name.into(),
@@ -272,5 +278,6 @@ fn upstream() -> Arc<Upstream> {
         connect_timeout: Duration::ZERO,
         policy: Default::default(),
         response_timeout: Duration::ZERO,
+        meters: Default::default(),
     })
 }

@@ -153,6 +153,8 @@ impl Builder {
                 routes.insert(route.host, &path, target).unwrap();
             }
         }
+        let upstreams = personas.iter().map(|persona| &persona.upstream);
+        let upstreams = upstreams.map(|it| (Arc::clone(&it.name), Arc::clone(it))).collect();
         for (host, folder) in &self.sites {
             let mut folders = Folders::default();
             let links = Links::Followed;
@@ -166,6 +168,7 @@ impl Builder {
                 framing: vestibule::policy::csp::CompiledCsp::none(),
                 folders,
                 front: Front::default(),
+                meters: Default::default(),
             });
             routes.insert(host, "/", Target::Site(site)).unwrap();
         }
@@ -194,10 +197,14 @@ impl Builder {
             },
             internal: InternalSettings { listen: None },
             tls: TlsSettings { min_version: TlsVersion::Tls12 },
-            telemetry: TelemetrySettings { access_log: AccessLog::Off, otlp: OtlpSettings::off() },
+            telemetry: TelemetrySettings {
+                access_log: AccessLog::Off,
+                persona_metrics: 500,
+                otlp: OtlpSettings::off(),
+            },
             certificates,
             routes,
-            upstreams: HashMap::new(),
+            upstreams,
             tenants: HashMap::from([("acme".into(), Arc::new(tenant(personas)))]),
         }
     }
@@ -233,6 +240,7 @@ impl Builder {
             injection: None,
             variables: Default::default(),
             signing: None,
+            meters: Default::default(),
             front: (self.front)(),
             tenant: "acme".into(),
             name: format!("persona-{index}").into(),
@@ -245,6 +253,7 @@ impl Builder {
                 connect_timeout: self.connect_timeout,
                 policy: Default::default(),
                 response_timeout: self.response_timeout,
+                meters: Default::default(),
             }),
             app: AppKind::Generic,
             mode: Mode::Public,

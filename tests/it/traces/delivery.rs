@@ -2,10 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::Metric;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
 use super::{app, configuration, get, started, traced};
+use crate::harness::PATIENCE;
 use crate::harness::collector::{Answer, Collector, Speaks};
 use crate::harness::proxy::Proxy;
 use vestibule::tls::dev::DevCa;
@@ -189,12 +192,25 @@ fn metrics_go_out_by_the_same_pipe() {
     let text = configuration(&collector, "0");
     let variables = &[("OTEL_METRIC_EXPORT_INTERVAL", "20")];
     let (proxy, _) = started(&text, Speaks::Grpc, &upstream, variables);
-    let metric = || Metric { name: "vestibule.test".into(), ..Metric::default() };
-    proxy.app.otlp().observe(Box::new(move || vec![metric()]));
-    let requests = collector.wait_for_requests(2);
+    ask(&proxy);
+    let requests = collector.wait_for_requests(1);
     let path = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
     assert_eq!(requests[0].path, path);
-    let read = &collector.metrics()[0].resource_metrics[0];
-    assert_eq!(read.scope_metrics[0].metrics[0].name, "vestibule.test");
+    let until = Instant::now() + PATIENCE;
+    while !collector.metrics().iter().any(counts_one_request) {
+        assert!(Instant::now() < until, "the request is not counted");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Under OpenTelemetry's own name.
+fn counts_one_request(message: &ExportMetricsServiceRequest) -> bool {
+    let read = &message.resource_metrics[0];
     assert!(read.resource.is_some());
+    let named = |metric: &&Metric| metric.name == "http.server.request.duration";
+    let metric = read.scope_metrics[0].metrics.iter().find(named);
+    metric.is_some_and(|metric| match &metric.data {
+        Some(Data::Histogram(histogram)) => histogram.data_points[0].count == 1,
+        other => panic!("{other:?}"),
+    })
 }
