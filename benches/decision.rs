@@ -27,6 +27,9 @@ use vestibule::state::parked::Parked;
 use vestibule::state::passwords::Passwords;
 use vestibule::state::replay::Replays;
 use vestibule::state::sessions::Sessions;
+use vestibule::telemetry::request_id::{Generator, RequestId};
+use vestibule::telemetry::trace::Tracer;
+use vestibule::telemetry::trace::sampler::Sampler;
 
 struct Counting;
 
@@ -83,6 +86,9 @@ struct World {
     parked: Parked,
     passwords: Passwords,
     assertions: RefCell<AssertionStore>,
+    /// Of requests that are not traced.
+    tracer: Tracer,
+    names: Generator,
 }
 
 fn random() -> [u8; 16] {
@@ -117,6 +123,8 @@ impl World {
             parked,
             passwords,
             assertions,
+            tracer: Tracer::new(Sampler::never(), None),
+            names: Generator::seeded([7; 16]),
         }
     }
 
@@ -146,13 +154,15 @@ impl World {
         else {
             unreachable!("it is forwarded");
         };
+        let random = || self.names.next();
+        let (trace, _) = self.tracer.begin(&self.connection, head, RequestId::default(), random);
         let outbound = Outbound {
             head,
             address: &address,
             forward: &forward,
             connection: &self.connection,
             request_id: "0123456789abcdef0123456789abcdef",
-            trace: None,
+            trace: Some(&trace),
             websocket_key: None,
             cookies: None,
             xsrf: None,

@@ -414,6 +414,7 @@ impl<'a> World<'a> {
         for sent in String::from_utf8_lossy(&wire).trim_end().lines() {
             let _ = writeln!(out, "                {sent}");
         }
+        let _ = writeln!(out, "                traceparent: made for each request");
         if forward.dress.bridge {
             line(out, "dress", "the bridge's script element is written into the page");
         }

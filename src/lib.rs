@@ -39,8 +39,9 @@
 //! its own upstream connections and kept assertions. Workers share the snapshot, the connection
 //! count, the order to stop, and [`state`], whose locks are a tenant's own and held for one
 //! look-up. What a worker has open is in a shard of its own. Reloading, writing the access log,
-//! watching the upstreams' servers ([`upstream::watch`]), the internal listener and the one for
-//! operators have a thread each; a worker waits for none of them.
+//! sending traces and metrics ([`telemetry::otlp`]), watching the upstreams' servers
+//! ([`upstream::watch`]), the internal listener and the one for operators have a thread each; a
+//! worker waits for none of them.
 //!
 //! # Memory
 //!

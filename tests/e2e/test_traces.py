@@ -11,10 +11,11 @@ from pathlib import Path
 
 import grpc
 import pytest
-from certs import Certificates
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from playwright.sync_api import Page
+
+from certs import Certificates
 from vestibule import Server, free_port, wait_until
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -45,7 +46,7 @@ class Grpc(trace_service_pb2_grpc.TraceServiceServicer):
     def __init__(self, received: Received):
         self.received = received
 
-    def Export(self, request, context):  # noqa: N802
+    def Export(self, request, context):
         self.received.requests.append(request)
         return trace_service_pb2.ExportTraceServiceResponse()
 
@@ -65,7 +66,7 @@ def collector(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         return
 
     class Http(BaseHTTPRequestHandler):
-        def do_POST(self):  # noqa: N802
+        def do_POST(self):
             assert self.path == "/v1/traces" and self.headers["content-type"] == "application/x-protobuf"
             body = self.rfile.read(int(self.headers["content-length"]))
             received.requests.append(trace_service_pb2.ExportTraceServiceRequest.FromString(body))
@@ -83,7 +84,7 @@ def collector(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         yield port, received
 
 
-class served:  # noqa: N801
+class served:
     """`with served(Handler) as port`."""
 
     def __init__(self, handler: type[BaseHTTPRequestHandler]):
@@ -136,7 +137,7 @@ def app() -> Iterator[tuple[int, list[dict[str, str]]]]:
     seen: list[dict[str, str]] = []
 
     class App(BaseHTTPRequestHandler):
-        def do_GET(self):  # noqa: N802
+        def do_GET(self):
             seen.append({"path": self.path, **{name.lower(): value for name, value in self.headers.items()}})
             body = b"<!doctype html><title>app</title>"
             self.send_response(200)
@@ -212,8 +213,8 @@ def test_what_is_left_is_sent_when_the_server_stops(
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "3600000")
     monkeypatch.setenv("OTEL_SERVICE_NAME", "front")
     with Traced(tmp_path, certificates, app[0], collector[0]) as server:
-            page.goto(server.url())
-            assert not collector[1].requests
+        page.goto(server.url())
+        assert not collector[1].requests
     assert collector[1].named("GET /*")
     (resource,) = [one.resource for one in collector[1].requests[0].resource_spans]
     assert {one.key: one.value.string_value for one in resource.attributes}["service.name"] == "front"

@@ -72,7 +72,17 @@ impl Exporter {
                 self.send_metrics(way, shared, stopped.clone()).await;
             }
         };
-        tokio::join!(traces, metrics);
+        let mut late = stopped.clone();
+        // An attempt that was under way when the stop came is not waited for longer than the rest.
+        let late = async {
+            stop(&mut late).await;
+            tokio::time::sleep(FLUSH).await;
+        };
+        tokio::select! {
+            biased;
+            _ = futures_util::future::join(traces, metrics) => {}
+            () = late => self.warner.warn.say("what telemetry was left is lost: the collector took too long"),
+        }
     }
 
     async fn send_traces(&self, mut way: Way, sink: &Sink, mut stopped: Stopped) {
@@ -89,16 +99,9 @@ impl Exporter {
                 }
             }
         }
-        let flush = async {
-            while let Some((message, count)) = self.batch(sink) {
-                let sent = way.send(&message).await;
-                self.heard(&way, &sent, count);
-            }
-        };
-        if tokio::time::timeout(FLUSH, flush).await.is_err() {
-            let left =
-                std::iter::from_fn(|| sink.pop()).map(|report| tell::count(&report)).sum::<usize>();
-            self.warner.lost(&way, "it took too long at the end", left as u64);
+        while let Some((message, count)) = self.batch(sink) {
+            let sent = way.send(&message).await;
+            self.heard(&way, &sent, count);
         }
     }
 
@@ -134,9 +137,8 @@ impl Exporter {
             }
         }
         if let Some((message, count)) = self.metrics(shared) {
-            let sent = tokio::time::timeout(FLUSH, way.send(&message)).await;
-            let late = |_| Sent::Lost("it took too long at the end".to_owned());
-            self.heard(&way, &sent.unwrap_or_else(late), count);
+            let sent = way.send(&message).await;
+            self.heard(&way, &sent, count);
         }
     }
 

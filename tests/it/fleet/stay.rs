@@ -45,7 +45,9 @@ fn a_user_has_one_server_in_whatever_session() {
     let persona = "user_id = \"required\"\ntrust_asserted = true\nmode = \"customer\"";
     let proxy = start(&replicas.each_ref(), "balance = \"hash:user_id\"", persona);
     let mut homes = Vec::new();
-    for user in 1..12 {
+    // Ports differ from run to run, and with them the homes: of so many one is empty once in a
+    // hundred million runs.
+    for user in 1..50 {
         let launch = || {
             let launch = format!(
                 "GET /?mode=customer&user_id={user} HTTP/1.1\r\nHost: chat.test\r\n\

@@ -18,6 +18,10 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 use prost::Message;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use vestibule::tls::dev::Leaf;
 
 use super::PATIENCE;
 
@@ -71,6 +75,30 @@ impl Collector {
 
     /// Gives these answers first, and takes everything afterwards.
     pub fn answering(speaks: Speaks, answers: &[Answer]) -> Self {
+        Self::listening(speaks, answers, None)
+    }
+
+    /// Over TLS, as whoever the leaf names.
+    pub fn over_tls(speaks: Speaks, leaf: &Leaf) -> Self {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let chain = CertificateDer::from_pem_slice(leaf.cert_chain_pem.as_bytes()).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(leaf.key_pem.as_bytes()).unwrap();
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![chain], key)
+            .unwrap();
+        let alpn = if speaks == Speaks::Grpc { "h2" } else { "http/1.1" };
+        config.alpn_protocols = vec![alpn.into()];
+        Self::listening(speaks, &[], Some(Arc::new(config)))
+    }
+
+    fn listening(
+        speaks: Speaks,
+        answers: &[Answer],
+        tls: Option<Arc<rustls::ServerConfig>>,
+    ) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let state = State { answers: answers.iter().copied().collect(), ..State::default() };
@@ -80,7 +108,7 @@ impl Collector {
         std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(serve(listener, speaks, state));
+            runtime.block_on(serve(listener, (speaks, tls), state));
         });
         collector
     }
@@ -149,23 +177,39 @@ pub fn attribute(span: &Span, key: &str) -> Option<String> {
     })
 }
 
-async fn serve(listener: std::net::TcpListener, speaks: Speaks, state: Arc<Mutex<State>>) {
+type Manner = (Speaks, Option<Arc<rustls::ServerConfig>>);
+
+async fn serve(listener: std::net::TcpListener, (speaks, tls): Manner, state: Arc<Mutex<State>>) {
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        let (stream, state) = (TokioIo::new(stream), Arc::clone(&state));
-        let service = service_fn(move |request| answer(speaks, Arc::clone(&state), request));
+        let (state, tls) = (Arc::clone(&state), tls.clone());
         tokio::spawn(async move {
-            let _ = match speaks {
-                Speaks::Http => http1::Builder::new().serve_connection(stream, service).await,
-                Speaks::Grpc => {
-                    http2::Builder::new(TokioExecutor::new())
-                        .serve_connection(stream, service)
-                        .await
+            match tls {
+                None => connection(stream, speaks, state).await,
+                Some(tls) => {
+                    if let Ok(stream) = tokio_rustls::TlsAcceptor::from(tls).accept(stream).await {
+                        connection(stream, speaks, state).await;
+                    }
                 }
-            };
+            }
         });
     }
+}
+
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    speaks: Speaks,
+    state: Arc<Mutex<State>>,
+) {
+    let stream = TokioIo::new(stream);
+    let service = service_fn(move |request| answer(speaks, Arc::clone(&state), request));
+    let _ = match speaks {
+        Speaks::Http => http1::Builder::new().serve_connection(stream, service).await,
+        Speaks::Grpc => {
+            http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service).await
+        }
+    };
 }
 
 type Body = BoxBody<Bytes, Infallible>;

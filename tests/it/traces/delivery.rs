@@ -11,6 +11,7 @@ use super::{app, configuration, get, started, traced};
 use crate::harness::PATIENCE;
 use crate::harness::collector::{Answer, Collector, Speaks};
 use crate::harness::proxy::Proxy;
+use vestibule::tls::dev::DevCa;
 
 fn ask(proxy: &Proxy) {
     assert_eq!(proxy.client().send(get("root.test", "/", "")).read_response().unwrap().status, 200);
@@ -54,6 +55,33 @@ fn spans_arrive_over_http_and_over_grpc() {
 
 fn named<'r>(resource: &'r Resource, key: &str) -> &'r impl std::fmt::Debug {
     resource.attributes.iter().find(|one| one.key == key).unwrap()
+}
+
+#[test]
+fn a_collector_is_reached_over_tls_where_its_certificate_is_vouched_for() {
+    let (ca, stranger) = (DevCa::generate().unwrap(), DevCa::generate().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, ca.pem()).unwrap();
+    let file = &*file.to_str().unwrap().to_owned().leak();
+    let variables = &*vec![("OTEL_EXPORTER_OTLP_CERTIFICATE", file)].leak();
+    for speaks in [Speaks::Http, Speaks::Grpc] {
+        for (issuer, is_known) in [(&ca, true), (&stranger, false)] {
+            let upstream = app();
+            let collector = Collector::over_tls(speaks, &issuer.issue(&["localhost"]).unwrap());
+            let address = format!("https://localhost:{}", collector.address.port());
+            let text = configuration(&collector, "1.0")
+                .replace(&format!("http://{}", collector.address), &address);
+            let (proxy, said) = started(&text, speaks, &upstream, variables);
+            ask(&proxy);
+            if is_known {
+                assert_eq!(collector.wait(5).len(), 5, "{speaks:?}");
+            }
+            drop(proxy);
+            assert_eq!(collector.requests().is_empty(), !is_known);
+            assert_eq!(said.lock().unwrap().len(), usize::from(!is_known), "{said:?}");
+        }
+    }
 }
 
 #[test]
@@ -136,12 +164,15 @@ fn a_stop_sends_what_is_left_and_does_not_wait_long() {
 
     let silent = Collector::answering(Speaks::Http, &[Answer::Silence; 100]);
     let text = configuration(&silent, "1.0");
-    let (proxy, said) = started(&text, Speaks::Http, &upstream, variables);
-    ask(&proxy);
-    let begun = Instant::now();
-    drop(proxy);
-    assert!(begun.elapsed() < Duration::from_secs(8));
-    assert_eq!(said.lock().unwrap().len(), 1);
+    for (variables, under_way) in [(variables, 0), (&[("OTEL_BSP_SCHEDULE_DELAY", "1")], 1)] {
+        let (proxy, said) = started(&text, Speaks::Http, &upstream, variables);
+        ask(&proxy);
+        silent.wait_for_requests(under_way);
+        let begun = Instant::now();
+        drop(proxy);
+        assert!(begun.elapsed() < Duration::from_secs(8));
+        assert_eq!(said.lock().unwrap().len(), 1);
+    }
 }
 
 #[test]
