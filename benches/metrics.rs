@@ -37,8 +37,8 @@ fn snapshot(personas: usize) -> Snapshot {
     loaded.snapshot.unwrap()
 }
 
-/// Everything that a request which goes to an app and comes back adds to the hot path, but for the
-/// two readings of the clock that it makes anyway.
+/// Everything that a request which goes to an app and comes back adds to the hot path, one reading of
+/// the clock included; the other, when it is sent, is the figure of the clock alone.
 fn request(metrics: &Metrics, owner: &Owner, started: Instant, tally: &Tally) {
     let meters = metrics.of(Some(owner));
     let measured = Measured::new(meters, &Method::GET, Version::Http11);
