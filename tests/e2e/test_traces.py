@@ -55,6 +55,7 @@ class Grpc(trace_service_pb2_grpc.TraceServiceServicer):
 def collector(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, Received]]:
     received = Received()
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", request.param)
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "none")
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
     if request.param == "grpc":
         server = grpc.server(futures.ThreadPoolExecutor(2))

@@ -190,7 +190,7 @@ fn a_batch_goes_out_when_it_is_full() {
 fn metrics_go_out_by_the_same_pipe() {
     let (upstream, collector) = (app(), Collector::start(Speaks::Grpc));
     let text = configuration(&collector, "0");
-    let variables = &[("OTEL_METRIC_EXPORT_INTERVAL", "20")];
+    let variables = &[("OTEL_METRIC_EXPORT_INTERVAL", "20"), ("OTEL_METRICS_EXPORTER", "otlp")];
     let (proxy, _) = started(&text, Speaks::Grpc, &upstream, variables);
     ask(&proxy);
     let requests = collector.wait_for_requests(1);

@@ -68,6 +68,7 @@ pub fn started(
         let value = match (name, own) {
             (_, Some((_, value))) => value,
             ("OTEL_BSP_SCHEDULE_DELAY", None) => "20",
+            ("OTEL_METRICS_EXPORTER", None) => "none",
             ("OTEL_EXPORTER_OTLP_PROTOCOL", None) if speaks == Speaks::Grpc => "grpc",
             _ => return None,
         };
