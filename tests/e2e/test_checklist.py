@@ -140,7 +140,7 @@ def test_an_eager_hidden_frame_waits_for_its_user(tenant: str, door: Deployment,
     host.press()
     chat.user(page, host.app, "12345")
     host.record.wait("ack")
-    assert host.record.of("config")[0]["payload"] == PAYLOAD
+    assert host.record.wait("config")["payload"] == PAYLOAD
     assert not host.record.of("error"), str(host.record)
 
 
