@@ -291,7 +291,9 @@ fn decide(
     }
     let _admitted = owner.front().addresses.check(connection.client_of(&head.fields))?;
     let below = place.below(address);
-    if checks::may_redirect(&head.method) && !below.starts_with("/.vestibule/") {
+    // They are written for the paths of the app, and the page around its chat is none.
+    let is_apps = owner.shell().is_none() && !below.starts_with("/.vestibule/");
+    if checks::may_redirect(&head.method) && is_apps {
         let base = address.path.strip_suffix(below).unwrap_or(&address.path);
         let base = base.trim_end_matches('/');
         if let Some((status, to)) = owner.front().redirects.find(below, address.query, base) {

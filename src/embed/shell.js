@@ -166,7 +166,9 @@
   const fromTemplate = (data) => {
     if (!data || typeof data !== 'object') return;
     if (data.type === PLACE && data.place && frame('chat')) lay(data.place);
-    if (data.type === SEND && data.message) toChat(data.message);
+    // Who is asking is for the page around to say, whatever has come into the template's frame.
+    const isConfig = data.message && String(data.message.type).startsWith('chat-embed-');
+    if (data.type === SEND && data.message && !isConfig) toChat(data.message);
   };
   const toTemplate = (data) => {
     if (part === 'shell') dispatch(data);

@@ -19,11 +19,14 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::intake::Door;
+
+/// From accept to the end of a request's head.
+const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Open at once; more wait in the kernel's queue.
 pub(crate) const CONNECTIONS: usize = 256;
@@ -127,6 +130,9 @@ async fn one<A, F>(
     let connection = http1::Builder::new()
         .keep_alive(false)
         .max_buf_size(HEAD_BYTES)
+        .timer(TokioTimer::new())
+        // Who is connected and says nothing keeps others out.
+        .header_read_timeout(HEAD_PATIENCE)
         .serve_connection(TokioIo::new(stream), service);
     // Who goes away, or never says what it wants, is its own business.
     let _ = tokio::time::timeout(patience, connection).await;

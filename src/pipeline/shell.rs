@@ -21,7 +21,7 @@ use crate::policy::limits::{Charge, Part, counts};
 use crate::policy::metadata::USER_ID;
 use crate::policy::query::raw_pairs;
 use crate::policy::secret::Secret;
-use crate::policy::signature::SIGNATURE;
+use crate::policy::signature::{SIGNATURE, TIMESTAMP};
 use crate::rejection::{Code, Rejection};
 
 /// The parameter that opens a preview.
@@ -87,10 +87,12 @@ fn preview(visit: &Visit<'_>, shell: &Shell, token: &Secret) -> Result<Action, R
     visit.ambient.note("preview", || "its token was shown".to_owned());
     let query = match &visit.persona.signing {
         Some(signing) if !names(&query, SIGNATURE) => {
-            if names(&query, USER_ID) {
-                let why = "a preview for a user, whom nobody signed";
+            // A moment of somebody's own choice would be signed for then.
+            if names(&query, USER_ID) || names(&query, TIMESTAMP) {
+                let why = "a preview for a user or a moment, which nobody signed";
                 return Err(Rejection::new(Code::SignatureMissing, why).with_detail(
-                    "A preview opens for nobody in particular: leave user_id out, or sign the launch.",
+                    "A preview opens for nobody in particular, and now: leave user_id and timestamp \
+                     out, or sign the launch.",
                 ));
             }
             signing.sign(&query, visit.ambient.now.0.saturating_mul(1000))?

@@ -390,8 +390,9 @@ impl Visit<'_> {
             is_https: false,
             order: None,
             scope: self.is_shared.then(|| {
-                let own = self.path.strip_suffix(self.below).unwrap_or(self.path);
-                Box::new(Scope::new(own, self.owner.strips_prefix()))
+                let own = self.path.strip_suffix(self.below);
+                let scope = Scope::new(own.unwrap_or(self.path), self.owner.strips_prefix());
+                Box::new(if own.is_none() { scope.exact() } else { scope })
             }),
         };
         Action::Forward(Box::new(Forward {

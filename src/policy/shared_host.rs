@@ -7,7 +7,7 @@
 //! | the app sets | the browser gets |
 //! | --- | --- |
 //! | `Path=/x` | that path below the app's own |
-//! | no path | what it had: browsers take the folder of the request |
+//! | no path | what it had: browsers take the folder of the request; the app's path where that is not its own |
 //! | `Domain=...` | nothing of it: the cookie is this host's |
 //! | `__Host-name`, which demands `Path=/` | `__Secure-Host-name`; the app gets its own name back |
 //!
@@ -27,11 +27,18 @@ pub struct Scope {
     path: Box<str>,
     /// The app does not see this path.
     is_stripped: bool,
+    /// The request is for the path itself, whose folder is not the app's.
+    is_exact: bool,
 }
 
 impl Scope {
     pub fn new(path: &str, is_stripped: bool) -> Self {
-        Self { path: path.trim_end_matches('/').into(), is_stripped }
+        Self { path: path.trim_end_matches('/').into(), is_stripped, is_exact: false }
+    }
+
+    /// For a request for the path without its trailing slash.
+    pub fn exact(self) -> Self {
+        Self { is_exact: true, ..self }
     }
 
     /// A Set-Cookie value as the browser gets it.
@@ -54,13 +61,15 @@ impl Scope {
                 bound.extend_from_slice(piece);
             }
         }
-        if let Some(path) = path.filter(|path| path.first() == Some(&b'/')) {
+        let given = path.filter(|path| path.first() == Some(&b'/'));
+        if let Some(path) = given.or(self.is_exact.then_some(b"/".as_slice())) {
             bound.extend_from_slice(b"; Path=");
             bound.extend_from_slice(&self.below(path));
         }
         bound
     }
 
+    /// A path that the app gave, as one below its own.
     fn below<'p>(&'p self, path: &'p [u8]) -> Cow<'p, [u8]> {
         let own = self.path.as_bytes();
         if own.is_empty() {
@@ -155,6 +164,15 @@ mod tests {
             assert_eq!(String::from_utf8_lossy(&bound), expected, "{given}");
         }
         assert_eq!(Scope::new("/", true).bound(b"a=b; Path=/"), b"a=b; Path=/");
+        // The folder of /chat/x is /chat, and others are there.
+        for (given, expected) in
+            [("a=b", "a=b; Path=/chat/x"), ("a=b; Path=y; Secure", "a=b; Secure; Path=/chat/x")]
+        {
+            for is_stripped in [true, false] {
+                let bound = Scope::new("/chat/x", is_stripped).exact().bound(given.as_bytes());
+                assert_eq!(String::from_utf8_lossy(&bound), expected, "{given}");
+            }
+        }
     }
 
     #[test]

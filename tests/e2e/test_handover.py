@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Error as PlaywrightError
+from playwright.sync_api import Frame, Page, expect
 
 import chat
 from browser import Sockets, wait_in
@@ -91,6 +92,14 @@ def test_another_persona_keeps_the_stream(tenant: str, door: Deployment, visitor
     assert again["born"] == told["born"]
 
 
+def is_bare(frame: Frame) -> bool:
+    """The document without a user has come, whole."""
+    try:
+        return frame.evaluate("location.search === '' && document.readyState === 'complete'")
+    except PlaywrightError:
+        return False  # The one before it went away meanwhile.
+
+
 @pytest.mark.parametrize("how", ["url", "message"])
 def test_a_page_that_signs_one_user_out_and_another_in(how: str, tenant: str, door: Deployment, page: Page) -> None:
     page.goto(door.page(tenant, "/account", chat=door.chat("customer", tenant)))
@@ -101,6 +110,9 @@ def test_a_page_that_signs_one_user_out_and_another_in(how: str, tenant: str, do
     chat.press(app, "customer", 1)
     if how == "url":
         page.evaluate("signOut()")
+        # Nobody signs in before the page of those who are signed out is there.
+        frame = chat.chat_frame(page, door.chat("customer", tenant))
+        wait_in(page, lambda: is_bare(frame), "the page of the app without a user")
     page.evaluate("how => signIn(42, how)", how)
     told = chat.user(page, app, "42")
     assert (told["owner"], told["messages"]) == ("42", [])

@@ -1,5 +1,6 @@
 //! What stands in front of a persona's app or of a site.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::policy::front::headers::{self, Headers, Hsts};
 use crate::policy::front::password::{self, BadLine, Password};
 use crate::policy::front::redirects::{From, Redirect, Redirects};
 use crate::policy::limits::Rules;
+use crate::policy::shared_host::speaks_for_the_host;
 
 /// Whose, and where problems go.
 type For<'t, 'c, 'p> = (&'t Arc<str>, &'t Arc<Rules>, &'c mut Compiler<'p>);
@@ -38,7 +40,12 @@ pub fn persona(
         addresses: addresses(&raw.allow_addresses, &raw.deny_addresses),
         password: password(raw.basic_auth.as_ref(), (&key, &one.name), (tenant, rules), compiler),
         redirects: redirects(raw.redirects.as_ref(), hosts, &key, compiler),
-        headers: headers(raw.headers.as_ref(), raw.hsts.as_ref(), &key, compiler),
+        headers: headers(
+            raw.headers.as_ref(),
+            raw.hsts.as_ref(),
+            (&key, defaults.shares(hosts)),
+            compiler,
+        ),
         compression: defaults.compression(raw.compression.as_ref(), &key, compiler),
     }
 }
@@ -57,7 +64,12 @@ pub fn site(
         addresses: addresses(&raw.allow_addresses, &raw.deny_addresses),
         password: password(raw.basic_auth.as_ref(), (&key, &one.name), (tenant, rules), compiler),
         redirects: redirects(raw.redirects.as_ref(), hosts, &key, compiler),
-        headers: headers(raw.headers.as_ref(), raw.hsts.as_ref(), &key, compiler),
+        headers: headers(
+            raw.headers.as_ref(),
+            raw.hsts.as_ref(),
+            (&key, defaults.shares(hosts)),
+            compiler,
+        ),
         compression: defaults.compression(raw.compression.as_ref(), &key, compiler),
     }
 }
@@ -123,7 +135,7 @@ fn addresses(allow: &Nets, deny: &Nets) -> Addresses {
 fn headers(
     raw: Option<&At<Table<raw::Headers>>>,
     hsts: Option<&At<Table<raw::Hsts>>>,
-    key: &str,
+    (key, is_shared): (&str, bool),
     compiler: &mut Compiler<'_>,
 ) -> Headers {
     let set = raw.and_then(|at| at.value.set.as_ref()).map_or(&[][..], |at| &at.value.0);
@@ -136,6 +148,11 @@ fn headers(
             let wrong = Wrong::new("the field is set twice", "write one of the two");
             compiler.problems.error(pair.spot, key(), wrong);
         } else if let Err(wrong) = may_touch(&pair.name) {
+            compiler.problems.error(pair.spot, key(), wrong);
+        } else if is_shared && speaks_for_the_host(pair.name.as_bytes()) {
+            let what =
+                format!("{} speaks for the whole host, which other tenants share", pair.name);
+            let wrong = Wrong::new(what, "leave it out, or use a host that is not shared");
             compiler.problems.error(pair.spot, key(), wrong);
         } else if !headers::is_value(&pair.value.0) {
             let wrong = Wrong::new("the value cannot stand in a header", "write plain ASCII text");
@@ -155,7 +172,14 @@ fn headers(
     Headers {
         set: set.iter().map(|pair| ((*pair.name).into(), pair.value.0.clone())).collect(),
         remove: remove.iter().map(|at| at.value.0.clone()).collect(),
-        hsts: hsts.map(|at| hsts_value(&at.value, &format!("{key}.hsts"), compiler)),
+        hsts: hsts.map(|at| {
+            if is_shared {
+                let what = "it would hold for the whole host, which other tenants share";
+                let wrong = Wrong::new(what, "leave it out, or use a host that is not shared");
+                compiler.problems.error(at.spot, format!("{key}.hsts"), wrong);
+            }
+            hsts_value(&at.value, &format!("{key}.hsts"), compiler)
+        }),
     }
 }
 
@@ -297,13 +321,22 @@ fn parse_to<'t>(text: &'t str, from: &str) -> Result<(&'t str, bool), Wrong> {
 pub struct Defaults {
     asked: Asked,
     compression: Option<Arc<Compression>>,
+    shared_hosts: HashSet<Box<str>>,
 }
 
 impl Defaults {
     pub fn new(root: &raw::Root) -> Self {
         let raw = root.server.as_ref().and_then(|at| at.value.compression.as_ref());
         let asked = Asked::of(raw.map(|at| &*at.value));
-        Self { compression: asked.clone().compiled(), asked }
+        let shared = root.server.iter().filter_map(|at| at.value.shared_hosts.as_ref());
+        let shared = shared.flat_map(|list| &list.value).map(|at| at.value.0.clone());
+        let shared_hosts = shared.collect();
+        Self { compression: asked.clone().compiled(), asked, shared_hosts }
+    }
+
+    /// Whether one of these hosts is other tenants' too.
+    fn shares(&self, hosts: &[At<Host>]) -> bool {
+        hosts.iter().any(|at| self.shared_hosts.contains(&at.value.0))
     }
 
     fn compression(

@@ -223,16 +223,14 @@ impl Templates<'_, '_> {
     }
 
     fn read(&self, at: &At<FilePath>, key: &str, compiler: &mut Compiler<'_>) -> Option<Template> {
-        let Some(path) = compiler.path(at, key) else {
-            // It is watched all the same: who mends a link expects that to be noticed.
-            return compiler.sources.read(&compiler.base.join(&at.value.0)).ok().and(None);
-        };
+        let path = compiler.path(at, key)?;
         let shown = path.display().to_string();
         let mut refuse = |wrong: Wrong| compiler.problems.error(at.spot, key, wrong);
         if *compiler.trust == Trust::Operator
             && let Err(wrong) = self.check_folder(&path, compiler.base)
         {
             refuse(wrong);
+            // It is watched all the same: who mends a link expects that to be noticed.
             return compiler.sources.read(&path).ok().and(None);
         }
         let bytes = match compiler.sources.read(&path) {

@@ -184,6 +184,10 @@ fn misplaced(
                 return Some((what, TEXT));
             }
             let before = text[region.bytes.start..at].trim_start_matches(|it: char| it <= ' ');
+            if URLS.contains(&attribute) && is_code(before) {
+                let what = format!("in the code that `{attribute}` holds");
+                return Some((what, TEXT));
+            }
             if slot == Slot::Name && URLS.contains(&attribute) && before.is_empty() {
                 let what = format!("at the beginning of the URL in `{attribute}`");
                 return Some((what, "begin the URL with a path or a scheme of your own"));
@@ -191,6 +195,13 @@ fn misplaced(
             None
         }
     }
+}
+
+/// A URL that is itself a program or a document; browsers overlook tabs and line ends in its scheme.
+fn is_code(url: &str) -> bool {
+    let written: String = url.chars().filter(|it| !matches!(it, '\t' | '\r' | '\n')).collect();
+    let written = written.to_ascii_lowercase();
+    ["javascript:", "data:", "vbscript:"].iter().any(|scheme| written.starts_with(scheme))
 }
 
 /// Whether letters after this text would go into a tag's name.

@@ -138,6 +138,10 @@ fn what_stands_wrong_is_told_with_its_place() {
             "{{RAGTIME_IFRAME}}<a href=\" {{DEVICE_NAME}}\">",
             "1:29: {{DEVICE_NAME}} stands at the beginning of the URL in `href`",
         ),
+        (
+            "{{RAGTIME_IFRAME}}<a href=\" java\tScript:a('{{DEVICE_NAME}}')\">",
+            "1:44: {{DEVICE_NAME}} stands in the code that `href` holds",
+        ),
         ("{{RAGTIME_IFRAME}}<p {{DEVICE_SLUG}}>", "1:22: {{DEVICE_SLUG}} stands inside a tag"),
         (
             "{{RAGTIME_IFRAME}}<p {{DEVICE_SLUG}}=\"a\">",

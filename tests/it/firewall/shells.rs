@@ -201,6 +201,13 @@ fn what_would_not_launch_is_refused_at_the_page() {
             401,
             "signature_missing",
         ),
+        (
+            "sales.test",
+            "GET",
+            format!("/embed/prj_42/?token={TOKEN}&timestamp=1999999999999"),
+            401,
+            "signature_missing",
+        ),
         ("sales.test", "POST", format!("/embed/prj_42/?token={TOKEN}"), 405, "method_not_allowed"),
         ("sales.test", "DELETE", "/embed/acme/sales/".to_owned(), 405, "method_not_allowed"),
         ("open.test", "GET", "/embed/open/?mode=employee".to_owned(), 403, "mode_mismatch"),
