@@ -1,6 +1,5 @@
 //! What stands in front of a persona's app or of a site.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use super::super::error::Wrong;
 use super::super::raw;
 use super::super::reader::{Entry, Table};
 use super::super::source::At;
-use super::{Compiler, secrets};
+use super::{Compiler, Facts, secrets};
 use crate::gate::path;
 use crate::policy::front::Front;
 use crate::policy::front::addresses::Addresses;
@@ -30,7 +29,7 @@ type For<'t, 'c, 'p> = (&'t Arc<str>, &'t Arc<Rules>, &'c mut Compiler<'p>);
 pub fn persona(
     one: &Entry<raw::Persona>,
     hosts: &[At<Host>],
-    defaults: &Defaults,
+    facts: &Facts,
     (tenant, rules, compiler): For<'_, '_, '_>,
 ) -> Front {
     let raw = &*one.value;
@@ -43,10 +42,10 @@ pub fn persona(
         headers: headers(
             raw.headers.as_ref(),
             raw.hsts.as_ref(),
-            (&key, defaults.shares(hosts)),
+            (&key, shares(facts, hosts)),
             compiler,
         ),
-        compression: defaults.compression(raw.compression.as_ref(), &key, compiler),
+        compression: facts.front.compression(raw.compression.as_ref(), &key, compiler),
     }
 }
 
@@ -54,7 +53,7 @@ pub fn persona(
 pub fn site(
     one: &Entry<raw::Site>,
     hosts: &[At<Host>],
-    defaults: &Defaults,
+    facts: &Facts,
     (tenant, rules, compiler): For<'_, '_, '_>,
 ) -> Front {
     let raw = &*one.value;
@@ -67,11 +66,16 @@ pub fn site(
         headers: headers(
             raw.headers.as_ref(),
             raw.hsts.as_ref(),
-            (&key, defaults.shares(hosts)),
+            (&key, shares(facts, hosts)),
             compiler,
         ),
-        compression: defaults.compression(raw.compression.as_ref(), &key, compiler),
+        compression: facts.front.compression(raw.compression.as_ref(), &key, compiler),
     }
+}
+
+/// Whether one of these hosts is other tenants' too.
+fn shares(facts: &Facts, hosts: &[At<Host>]) -> bool {
+    hosts.iter().any(|at| facts.shared_hosts.contains(&at.value.0))
 }
 
 fn password(
@@ -321,22 +325,13 @@ fn parse_to<'t>(text: &'t str, from: &str) -> Result<(&'t str, bool), Wrong> {
 pub struct Defaults {
     asked: Asked,
     compression: Option<Arc<Compression>>,
-    shared_hosts: HashSet<Box<str>>,
 }
 
 impl Defaults {
     pub fn new(root: &raw::Root) -> Self {
         let raw = root.server.as_ref().and_then(|at| at.value.compression.as_ref());
         let asked = Asked::of(raw.map(|at| &*at.value));
-        let shared = root.server.iter().filter_map(|at| at.value.shared_hosts.as_ref());
-        let shared = shared.flat_map(|list| &list.value).map(|at| at.value.0.clone());
-        let shared_hosts = shared.collect();
-        Self { compression: asked.clone().compiled(), asked, shared_hosts }
-    }
-
-    /// Whether one of these hosts is other tenants' too.
-    fn shares(&self, hosts: &[At<Host>]) -> bool {
-        hosts.iter().any(|at| self.shared_hosts.contains(&at.value.0))
+        Self { compression: asked.clone().compiled(), asked }
     }
 
     fn compression(

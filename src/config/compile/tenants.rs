@@ -18,8 +18,8 @@ use super::assertion::Assertions;
 use super::framing::Framing;
 use super::signing::{Signer, Signing};
 use super::{
-    Compiler, Surroundings, dangling, folders, front, hosts, identity, injection, limits, secrets,
-    shells,
+    Compiler, Facts, Surroundings, dangling, folders, front, hosts, identity, injection, limits,
+    secrets, shells,
 };
 use crate::apps::streamlit::HostConfig;
 use crate::embed::{Around, Bridge};
@@ -99,7 +99,7 @@ struct Inherited<'c, 'r> {
     rules: Arc<Rules>,
     revoked_before: Option<UnixSeconds>,
     around: injection::Around<'r>,
-    front: &'c front::Defaults,
+    facts: &'c Facts,
 }
 
 /// Compiles a tenant.
@@ -126,7 +126,7 @@ pub fn part(
             compiler,
         ),
         around: injection::Around { tenant: &entry.name, has_internal: is_asked_for },
-        front: &around.facts.front,
+        facts: around.facts,
     };
     let mut personas = Vec::new();
     for one in raw.personas.iter().flat_map(|at| at.value.iter()) {
@@ -160,7 +160,7 @@ pub fn part(
             front: front::site(
                 one,
                 hosts,
-                inherited.front,
+                inherited.facts,
                 (&entry.name, &inherited.rules, compiler),
             ),
             meters: Slot::default(),
@@ -247,7 +247,7 @@ fn persona(
         front: front::persona(
             one,
             hosts,
-            inherited.front,
+            inherited.facts,
             (&tenant.name, &inherited.rules, compiler),
         ),
         meters: Slot::default(),

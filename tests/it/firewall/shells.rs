@@ -55,6 +55,8 @@ fn stage_with(acme: &str) -> Stage {
          preview = {{ id = \"prj_42\", token = \"file:{at}/token\" }}\n\
          [tenants.acme.personas.open]\nhosts = [\"open.test\"]\nupstream = \"app\"\n\
          embed = \"/embed/open\"\nuser_id = \"optional\"\nallow_generated_id = true\n\
+         [tenants.acme.personas.moved]\nhosts = [\"moved.test\"]\nupstream = \"app\"\n\
+         embed = \"/embed/moved\"\nredirects = [{{ from = \"/\", to = \"/home\" }}]\n\
          [tenants.acme.personas.app]\nhosts = [\"app.test\"]\nupstream = \"app\"\n\
          app = \"streamlit\"\nembed = \"/embed/app\"\nuser_id = \"required\"\ntrust_asserted = true\n\
          [tenants.other]\nallow.folders = [\"{at}\"]\n{}{}",
@@ -289,6 +291,14 @@ fn a_head_request_tells_about_the_page_without_it() {
     assert_eq!(client.read_to_end(), b"");
     let moved = browser.ask("GET", "/embed/open?a=b", "", "");
     assert_eq!((moved.status, moved.field("location")), (308, Some("/embed/open/?a=b")));
+}
+
+#[test]
+fn redirects_are_for_the_apps_paths_and_not_for_the_page_around_its_chat() {
+    let stage = stage();
+    let mut browser = Browser::new(&stage.proxy, "moved.test");
+    assert_eq!(browser.ask("GET", "/", "", "").field("location"), Some("/home"));
+    assert_eq!(browser.open("/embed/moved/?a=b").status, 200);
 }
 
 #[test]
