@@ -46,6 +46,7 @@
   let heard = false; // a configuration came
   let next = null; // the latest one that was not sent yet
   let running = false;
+  let answered = false; // ... and the latest one is
   let target = ''; // where the session has moved to, while this document has not
   let leaving = false;
   let moving = ''; // where this script is navigating to
@@ -170,13 +171,17 @@
   const settle = (config, answer) => {
     // The document goes away and its requests with it: no answer is no refusal.
     if (answer.code === 'network_error' && leaving) return;
-    forget();
+    answered = true;
     if (!answer.code) post({ type: 'chat-embed-ack' }, config.origin);
     else if (!config.quiet) refuse(answer.code, answer.title, config.origin);
-    // Also after a refusal: one before it may have been taken. Where the page navigates this frame,
-    // it knows better where to.
+    // Where the page navigates this frame, it knows better where to; and a word of this document that
+    // arrives after its end has no source any more that the page could know it by, so its successor
+    // asks again.
     setTimeout(() => {
-      if (target && !leaving && !running) move();
+      if (leaving || running) return;
+      forget();
+      // Also after a refusal: one before it may have been taken.
+      if (target) move();
     }, NOTICE);
   };
 
@@ -184,6 +189,7 @@
   const take = async (config) => {
     next = config;
     remember(config);
+    answered = false;
     if (running) return;
     running = true;
     while (next) {
@@ -228,8 +234,9 @@
       // It was a download, or somebody stayed after all.
       leaving = false;
       moving = '';
-      const pending = recall();
       if (running) return;
+      if (answered) forget();
+      const pending = recall();
       if (target) move();
       else if (pending && !pending.quiet) take(pending);
     }, DEPARTURE);
