@@ -1,0 +1,122 @@
+// "Why is this refused?": an address goes to the server, which walks a request through the stages
+// that serve, without sending it anywhere; the verdict comes first, in words, then each stage.
+
+import { announce, byId, el, pill, setText, show } from './dom.js';
+import { answerOf, problem } from './call.js';
+import { meaning } from './words.js';
+
+/** What each stage decides, for people who do not know its name. */
+const STAGES = {
+  route: 'Whose chat is it?',
+  kind: 'What kind of request?',
+  front: 'May this address come in?',
+  password: 'Is there a password?',
+  signature: 'Is the link signed?',
+  token: 'Is there a token?',
+  metadata: 'Who is asking?',
+  injection: 'What does it bring along?',
+  session: 'Which session?',
+  origin: 'Which page asks?',
+  limits: 'Is a limit reached?',
+  cookie: 'Which cookie is set?',
+  forward: 'What does the app receive?',
+  dress: 'What changes in the answer?',
+  answer: 'What is answered?',
+};
+
+const VERDICTS = {
+  forwarded: ['Not refused', 'good', 'It reaches the app.'],
+  answered: ['Not refused', 'good', 'Vestibule answers it itself.'],
+  redirected: ['Redirected', 'none', 'The browser is sent elsewhere.'],
+  refused: ['Refused', 'bad', ''],
+};
+
+export function explaining() {
+  const form = byId('explain-form');
+  form.addEventListener('submit', async (event) => {
+    event.preventDefault();
+    const question = asked(form);
+    if (!question) return;
+    byId('ask').disabled = true;
+    const answer = await answerOf('/explain', { method: 'POST', document: question }).catch((error) => error);
+    byId('ask').disabled = false;
+    if (answer instanceof Error) wrong(answer.message);
+    else if (!answer.told.verdict) wrong(problem(answer));
+    else tell(answer.told);
+  });
+}
+
+/** The question, or nothing where a field says nonsense and has been marked. */
+function asked(form) {
+  const value = (id) => byId(id).value.trim();
+  let url = value('url');
+  if (url && !/^[a-z][a-z0-9+.-]*:\/\//i.test(url)) url = `https://${url}`;
+  if (!/^https?:\/\/[^/?#]+/i.test(url)) {
+    wrong('Write a whole address: https://chat.example.com/?user_id=1');
+    return null;
+  }
+  wrong('');
+  const chosen = new FormData(form);
+  const question = { url, place: chosen.get('place'), cookies: chosen.get('cookies') };
+  if (byId('method').value !== 'GET') question.method = byId('method').value;
+  const headers = value('headers').split(/\r?\n/).map((line) => line.trim()).filter(Boolean);
+  if (headers.length) question.headers = headers;
+  if (byId('body').value) question.body = byId('body').value;
+  if (value('launched')) question.launched = value('launched');
+  return question;
+}
+
+function wrong(text) {
+  setText(byId('url-problem'), text);
+  byId('url').setAttribute('aria-invalid', String(text !== ''));
+  if (text) {
+    show(byId('explained'), false);
+    byId('url').focus();
+    announce(text);
+  }
+}
+
+function tell({ steps = [], verdict, text }) {
+  const place = byId('explained');
+  place.replaceChildren(verdictOf(verdict), ...stepsOf(steps), ...wholeOf(text));
+  show(place, true);
+  announce(`${headline(verdict)}. ${verdict.title ?? ''}`);
+}
+
+function headline({ state, status, code }) {
+  const [word] = VERDICTS[state] ?? [state];
+  return [word, status && `with ${status}`, code].filter(Boolean).join(' ');
+}
+
+function verdictOf(verdict) {
+  const { state, status, code, title, detail, remedy } = verdict;
+  const [word, level, otherwise] = VERDICTS[state] ?? [state, 'none', ''];
+  const facts = [status && `${status}`, code].filter(Boolean).join(' ');
+  const means = code ? meaning(code) : '';
+  return el(
+    'div',
+    { class: 'verdict', 'data-level': level },
+    el('h3', {}, pill(word, level), facts ? el('code', {}, facts) : null),
+    el('p', { class: 'title' }, title ?? otherwise),
+    detail ? el('p', {}, detail) : null,
+    remedy || means ? el('p', { class: 'remedy' }, el('b', {}, 'What to do: '), remedy ?? means) : null,
+  );
+}
+
+function stepsOf(steps) {
+  return steps.map((step, place) => {
+    const stages = step.stages.map(({ stage, text, lines = [] }) => {
+      const term = el('dt', {}, STAGES[stage] ?? stage, el('small', {}, stage));
+      const more = lines.length ? el('pre', { tabindex: '0' }, lines.join('\n')) : null;
+      return el('div', {}, term, el('dd', {}, text, more));
+    });
+    const title = el('h4', {}, `Request ${place + 1}: `, el('code', {}, step.request));
+    return el('section', { class: 'step' }, title, el('dl', { class: 'stages' }, ...stages));
+  });
+}
+
+function wholeOf(text) {
+  if (!text) return [];
+  const command = el('code', {}, 'vestibule explain');
+  return [el('details', {}, el('summary', {}, 'As ', command, ' prints it'), el('pre', { tabindex: '0' }, text))];
+}
