@@ -283,6 +283,15 @@ impl Group {
         self.members.load().list.iter().map(status).collect()
     }
 
+    /// What it is asked to bear now.
+    pub fn bears(&self) -> Load {
+        self.load(&self.members.load())
+    }
+
+    pub fn panics(&self) -> bool {
+        self.panics.load(Ordering::Relaxed)
+    }
+
     fn change(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
