@@ -36,9 +36,12 @@ HOSTILE = [
 
 Overview = dict[str, Any]
 
+# What has happened stays where it was, sample after sample.
+STARTED = datetime.now(UTC)
 
-def stamp(ago: float = 0) -> str:
-    return (datetime.now(UTC) - timedelta(seconds=ago)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+def stamp(ago: float = 0, of: datetime = STARTED) -> str:
+    return (of - timedelta(seconds=ago)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def persona(tenant: str, name: str, rate: float = 0, role: str = "persona", **more: Any) -> dict[str, Any]:
@@ -72,7 +75,7 @@ def overview(personas: list[dict[str, Any]] | None = None, **more: Any) -> Overv
     total = {key: sum(it[key] for it in personas) for key in ("requests_per_s", "rejections_per_s", "errors_per_s")}
     streams = {key: sum(it["open"][key] for it in personas) for key in ("requests", "events", "websockets")}
     document = {
-        "time": stamp(),
+        "time": stamp(of=datetime.now(UTC)),
         "version": "0.6.0",
         "pid": 4711,
         "state": "ready",
@@ -142,9 +145,16 @@ def busy(tick: int = 0) -> Overview:
     rejections = [
         rejected("rate_limited", "Too many requests: try again later.", 1210, 66, ("jasser", "customer")),
         rejected(
-            "signature_invalid", "The signature does not fit what was sent.", 310, 12.4, ("ragtime", "sales"), ("shop", "bot")
+            "signature_invalid",
+            "The signature does not fit what was sent.",
+            310,
+            12.4,
+            ("ragtime", "sales"),
+            ("shop", "bot"),
         ),
-        rejected("session_missing", "This needs a session: open the chat from its page.", 88, 1.2, ("jasser", "customer")),
+        rejected(
+            "session_missing", "This needs a session: open the chat from its page.", 88, 1.2, ("jasser", "customer")
+        ),
         rejected("not_found", "Nothing is served at this address.", 41, 0),
     ]
     latest = [
@@ -152,21 +162,37 @@ def busy(tick: int = 0) -> Overview:
         recent(9, "ragtime", "sales", "signature_invalid", "no active secret fits"),
         recent(11, "shop", "bot", "signature_invalid", "no active secret fits"),
         recent(63, "jasser", "customer", "session_missing", "no session cookie"),
-        *[recent(90 + 7 * place, "jasser", "customer", "rate_limited", "the tenant's bucket is empty") for place in range(12)],
+        *[
+            recent(90 + 7 * place, "jasser", "customer", "rate_limited", "the tenant's bucket is empty")
+            for place in range(12)
+        ],
     ]
     upstreams = [
         {
             "name": "customer-app",
-            "servers": [server("10.0.0.7:8501"), server("10.0.0.8:8501", "ejected", latency_ms=812, weight=0, active=0)],
+            "servers": [
+                server("10.0.0.7:8501"),
+                server("10.0.0.8:8501", "ejected", latency_ms=812, weight=0, active=0),
+            ],
             "requests_per_s": 54.2,
             "failures_per_s": 1.4,
             "p50_ms": 9.1,
             "p95_ms": 77,
         },
         {"name": "rasa", "servers": [server("rasa.internal:5005", "unhealthy", active=0)], "requests_per_s": 0},
-        {"name": "website", "servers": [server("unix:/run/site.sock", "slow_start", weight=40)], "requests_per_s": 9, "p50_ms": 2.2, "p95_ms": 5.1},
+        {
+            "name": "website",
+            "servers": [server("unix:/run/site.sock", "slow_start", weight=40)],
+            "requests_per_s": 9,
+            "p50_ms": 2.2,
+            "p95_ms": 5.1,
+        },
     ]
-    error = {"severity": "error", "key": "upstreams.rasa.balance", "text": 'tenants/shop.toml:14:11: upstreams.rasa.balance: "stiky" is no balancing rule; write "sticky"'}
+    error = {
+        "severity": "error",
+        "key": "upstreams.rasa.balance",
+        "text": 'tenants/shop.toml:14:11: upstreams.rasa.balance: "stiky" is no balancing rule; write "sticky"',
+    }
     return overview(
         personas,
         rejections=rejections,
@@ -188,7 +214,10 @@ def busy(tick: int = 0) -> Overview:
 
 def many(tick: int = 0) -> Overview:
     """Four hundred personas, of which the server sends the busiest hundred."""
-    shown = [persona(f"tenant-{place % 40:02}", f"chat-{place:03}", 120 / (place + 1) + (tick + place) % 3) for place in range(100)]
+    shown = [
+        persona(f"tenant-{place % 40:02}", f"chat-{place:03}", 120 / (place + 1) + (tick + place) % 3)
+        for place in range(100)
+    ]
     upstreams = [{"name": f"app-{place:02}", "servers": [server(f"10.0.0.{place}:80")]} for place in range(40)]
     return overview(shown, persona_count=400, tenants=40, upstreams=upstreams)
 
@@ -197,9 +226,14 @@ def hostile(_tick: int = 0) -> Overview:
     """Every text that somebody else can choose is an attack."""
     problem = {"severity": "error", "key": HOSTILE[0], "text": HOSTILE[1]}
     return overview(
-        [persona(name, name, 5, handshake={"count": 30, "p50_ms": 1, "p95_ms": 2, "within_objective": 0.5}) for name in HOSTILE],
+        [
+            persona(name, name, 5, handshake={"count": 30, "p50_ms": 1, "p95_ms": 2, "within_objective": 0.5})
+            for name in HOSTILE
+        ],
         rejections=[rejected(name, name, 3, 1, (name, name)) for name in HOSTILE],
-        recent_rejections=[recent(place, name, name, name, name) | {"request_id": name} for place, name in enumerate(HOSTILE)],
+        recent_rejections=[
+            recent(place, name, name, name, name) | {"request_id": name} for place, name in enumerate(HOSTILE)
+        ],
         upstreams=[{"name": name, "servers": [server(name, name)], "circuit": name} for name in HOSTILE],
         certificates=[certificate(*HOSTILE, issuer=HOSTILE[1], days=1)],
         reloads=[{"time": stamp(1), "outcome": "refused", "took_ms": 1, "text": HOSTILE[0], "problems": [problem]}],

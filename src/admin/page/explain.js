@@ -9,18 +9,17 @@ import { meaning } from './words.js';
 const STAGES = {
   route: 'Whose chat is it?',
   kind: 'What kind of request?',
-  front: 'May this address come in?',
-  password: 'Is there a password?',
+  preview: 'Is it a preview?',
   signature: 'Is the link signed?',
-  token: 'Is there a token?',
   metadata: 'Who is asking?',
-  injection: 'What does it bring along?',
+  variables: 'Which variables come along?',
+  injection: 'What is injected?',
   session: 'Which session?',
   origin: 'Which page asks?',
-  limits: 'Is a limit reached?',
+  limits: 'What is left of the limits?',
   cookie: 'Which cookie is set?',
   forward: 'What does the app receive?',
-  dress: 'What changes in the answer?',
+  dress: 'What changes in its answer?',
   answer: 'What is answered?',
 };
 
@@ -88,35 +87,52 @@ function headline({ state, status, code }) {
   return [word, status && `with ${status}`, code].filter(Boolean).join(' ');
 }
 
-function verdictOf(verdict) {
-  const { state, status, code, title, detail, remedy } = verdict;
+function verdictOf({ state, status, code, title, detail, remedy }) {
   const [word, level, otherwise] = VERDICTS[state] ?? [state, 'none', ''];
-  const facts = [status && `${status}`, code].filter(Boolean).join(' ');
+  const facts = [status, code].filter(Boolean).join(' ');
   const means = code ? meaning(code) : '';
   return el(
     'div',
     { class: 'verdict', 'data-level': level },
     el('h3', {}, pill(word, level), facts ? el('code', {}, facts) : null),
     el('p', { class: 'title' }, title ?? otherwise),
-    detail ? el('p', {}, detail) : null,
-    remedy || means ? el('p', { class: 'remedy' }, el('b', {}, 'What to do: '), remedy ?? means) : null,
+    detail ? el('p', {}, sentence(detail)) : null,
+    means ? el('p', { class: 'means' }, means) : null,
+    remedy ? el('p', { class: 'remedy' }, el('b', {}, 'What to do: '), sentence(remedy)) : null,
   );
+}
+
+/** What a log has as half a sentence. */
+function sentence(text) {
+  const end = /[.!?]$/.test(text) ? '' : '.';
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}${end}`;
 }
 
 function stepsOf(steps) {
   return steps.map((step, place) => {
-    const stages = step.stages.map(({ stage, text, lines = [] }) => {
+    const stages = stagesOf(step.notes ?? []).map(({ stage, text, sent }) => {
       const term = el('dt', {}, STAGES[stage] ?? stage, el('small', {}, stage));
-      const more = lines.length ? el('pre', { tabindex: '0' }, lines.join('\n')) : null;
+      const more = sent.length ? el('pre', { tabindex: '0', 'aria-label': 'The request as the app receives it' }, sent.join('\n')) : null;
       return el('div', {}, term, el('dd', {}, text, more));
     });
-    const title = el('h4', {}, `Request ${place + 1}: `, el('code', {}, step.request));
+    const title = el('h4', {}, `Request ${place + 1}: `, el('code', {}, `${step.method} ${step.target}`));
     return el('section', { class: 'step' }, title, el('dl', { class: 'stages' }, ...stages));
   });
+}
+
+/** Lines that the app would receive belong to the stage before them. */
+function stagesOf(notes) {
+  const stages = [];
+  for (const { stage, text, sent } of notes) {
+    if (sent !== undefined) stages.at(-1)?.sent.push(sent);
+    else stages.push({ stage, text, sent: [] });
+  }
+  return stages;
 }
 
 function wholeOf(text) {
   if (!text) return [];
   const command = el('code', {}, 'vestibule explain');
-  return [el('details', {}, el('summary', {}, 'As ', command, ' prints it'), el('pre', { tabindex: '0' }, text))];
+  const printed = el('pre', { tabindex: '0', 'aria-label': 'What vestibule explain prints' }, text);
+  return [el('details', {}, el('summary', {}, 'As ', command, ' prints it'), printed)];
 }

@@ -40,8 +40,8 @@ class CertificateRow {
       'tr',
       { role: 'row' },
       rowHeader({}, el('ul', { class: 'plain' }, ...list)),
-      cell('Issuer', { class: 'soft' }, issuer ?? format.UNKNOWN),
-      cell('Expires', { class: 'expiry' }, this.#left, ' ', on),
+      cell('Issuer', { class: 'soft half' }, issuer ?? format.UNKNOWN),
+      cell('Expires', { class: 'expiry half' }, this.#left, ' ', on),
     );
   }
 
