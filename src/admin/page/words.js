@@ -13,6 +13,7 @@ const MEANINGS = {
   metadata_contradiction: 'require_user_id or allow_generated_id in the link say something else than the configuration.',
   user_id_missing: 'The page opens the chat without saying who is asking: is somebody signed in there?',
   user_id_invalid: 'The page sends a user id of another format than user_id_format.',
+  beacon_invalid: 'What a host page tells of its handshake is not written as documented.',
   injection_malformed: 'What the page injects is not valid JSON, or has fields that nobody knows.',
   signature_missing: 'The chat is opened by a plain link, or by a page that does not sign.',
   signature_invalid: 'The page signs with another secret, or something changes the link after it was signed: vestibule verify says which.',
