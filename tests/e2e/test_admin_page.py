@@ -286,8 +286,8 @@ def test_nothing_is_wider_than_the_window(scene: str, watch: Watch, mock: Mock) 
 
 def test_names_are_text_and_nothing_else(watch: Watch, mock: Mock) -> None:
     mock.scene = SCENARIOS["hostile"]
-    question = {"stage": HOSTILE[0], "text": HOSTILE[1]}
-    step = {"number": 1, "method": HOSTILE[0], "target": HOSTILE[1], "notes": [question, {"sent": HOSTILE[2]}]}
+    stages = [{"stage": HOSTILE[0], "text": HOSTILE[1]}, {"stage": "forward", "text": HOSTILE[2]}]
+    step = {"number": 1, "method": HOSTILE[0], "target": HOSTILE[1], "stages": stages, "sent": [HOSTILE[1], HOSTILE[0]]}
     verdict = {"state": HOSTILE[0], "status": 403, "code": HOSTILE[1], "title": HOSTILE[2], "detail": HOSTILE[3]}
     mock.answers["/explain"] = (200, {"steps": [step], "verdict": verdict, "text": HOSTILE[1]})
     page = watch.open(mock.url)

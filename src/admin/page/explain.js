@@ -62,6 +62,7 @@ function asked(form) {
   if (headers.length) question.headers = headers;
   if (byId('body').value) question.body = byId('body').value;
   if (value('launched')) question.launched = value('launched');
+  if (value('client')) question.client = value('client');
   return question;
 }
 
@@ -109,30 +110,24 @@ function sentence(text) {
 }
 
 function stepsOf(steps) {
-  return steps.map((step, place) => {
-    const stages = stagesOf(step.notes ?? []).map(({ stage, text, sent }) => {
+  return steps.map(({ number, method, target, stages, sent = [] }) => {
+    const rows = stages.map(({ stage, text }) => {
       const term = el('dt', {}, STAGES[stage] ?? stage, el('small', {}, stage));
-      const more = sent.length ? el('pre', { tabindex: '0', 'aria-label': 'The request as the app receives it' }, sent.join('\n')) : null;
-      return el('div', {}, term, el('dd', {}, text, more));
+      return el('div', {}, term, el('dd', {}, text, stage === 'forward' ? received(sent) : null));
     });
-    const title = el('h4', {}, `Request ${place + 1}: `, el('code', {}, `${step.method} ${step.target}`));
-    return el('section', { class: 'step' }, title, el('dl', { class: 'stages' }, ...stages));
+    const title = el('h4', {}, `Request ${number}: `, el('code', {}, `${method} ${target}`));
+    return el('section', { class: 'step' }, title, el('dl', { class: 'stages' }, ...rows));
   });
 }
 
-/** Lines that the app would receive belong to the stage before them. */
-function stagesOf(notes) {
-  const stages = [];
-  for (const { stage, text, sent } of notes) {
-    if (sent !== undefined) stages.at(-1)?.sent.push(sent);
-    else stages.push({ stage, text, sent: [] });
-  }
-  return stages;
+function received(lines) {
+  if (!lines.length) return null;
+  return el('pre', { tabindex: '0', role: 'region', 'aria-label': 'The request as the app receives it' }, lines.join('\n'));
 }
 
 function wholeOf(text) {
   if (!text) return [];
   const command = el('code', {}, 'vestibule explain');
-  const printed = el('pre', { tabindex: '0', 'aria-label': 'What vestibule explain prints' }, text);
+  const printed = el('pre', { tabindex: '0', role: 'region', 'aria-label': 'What vestibule explain prints' }, text);
   return [el('details', {}, el('summary', {}, 'As ', command, ' prints it'), printed)];
 }

@@ -45,6 +45,12 @@ export class History {
     return this.#series.get(key)?.values() ?? new Array(SECONDS).fill(NaN);
   }
 
+  /** Of the last ten seconds that were seen; one second says little about who is busy. */
+  mean(key) {
+    const known = this.values(key).slice(-10).filter(Number.isFinite);
+    return known.reduce((sum, value) => sum + value, 0) / (known.length || 1);
+  }
+
   /** What nobody has added to for as long as it is remembered. */
   tidy(second) {
     for (const [key, series] of this.#series) {

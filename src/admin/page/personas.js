@@ -111,13 +111,13 @@ export class Personas {
   #reorder(items) {
     const { column, rising } = this.#sort;
     const sign = rising ? 1 : -1;
-    const named = COLUMNS[0].of;
-    const compare = (one, other) => {
-      const [a, b] = [column.of(one) ?? -1, column.of(other) ?? -1];
-      if (a !== b) return (a < b ? -1 : 1) * sign;
-      return named(one) < named(other) ? -1 : 1;
-    };
-    this.#order = items.toSorted(compare).map(keyOf);
+    const value = (it) => (column.key === 'requests' ? this.#history.mean(`requests\n${keyOf(it)}`) : (column.of(it) ?? -1));
+    const ranked = items.map((it) => ({ key: keyOf(it), name: fullName(it), value: value(it) }));
+    ranked.sort((one, other) => {
+      if (one.value !== other.value) return (one.value < other.value ? -1 : 1) * sign;
+      return one.name < other.name ? -1 : 1;
+    });
+    this.#order = ranked.map(({ key }) => key);
     this.#orderedAt = performance.now();
   }
 

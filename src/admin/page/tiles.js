@@ -23,7 +23,7 @@ export class Tiles {
     const tiles = byId('tiles');
     this.#rates = RATES.map((rate) => ({ ...rate, tile: new Tile(tiles, rate.title, 'a second', rate, format.rate) }));
     const latency = { key: 'latency', least: 20 };
-    this.#latency = new Tile(tiles, 'Latency, p95', '', latency, format.milliseconds);
+    this.#latency = new Tile(tiles, 'Latency p95 · p50', '', latency, format.milliseconds);
     this.#open = new Tile(tiles, 'Open streams', '');
     this.#connections = new Tile(tiles, 'Connections', '');
     this.meter = svg('rect', { height: '100%', width: '0' });
@@ -41,7 +41,7 @@ export class Tiles {
       tile.draw(this.#history.values(key), least);
       setAttribute(tile.element, 'data-level', of(totals) > 0 && level);
     }
-    this.#latency.show(format.milliseconds(totals.p95_ms), `p50 ${format.milliseconds(totals.p50_ms)}`);
+    this.#latency.show(format.milliseconds(totals.p95_ms), `· ${format.milliseconds(totals.p50_ms)}`);
     this.#latency.draw(this.#history.values('latency'), 20);
     const { requests, events, websockets } = streams;
     this.#open.show(format.count(events + websockets), '');

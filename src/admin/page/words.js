@@ -38,7 +38,7 @@ const MEANINGS = {
   frame_only: 'Somebody opened in a tab what opens only inside a page.',
   address_denied: 'The address is in deny_addresses, or not in allow_addresses.',
   path_closed: 'A path of the app that is closed for everybody.',
-  not_found: 'No persona or site has this host and path: a typing error in the link, or a scanner.',
+  not_found: 'Nothing is configured at this host and path: a typing error in a link, or a scanner.',
   method_not_allowed: 'A method that this path does not take.',
   request_timeout: 'The client was too slow to send its request.',
   body_too_large: 'An upload over body_bytes, or a form over form_bytes.',
