@@ -17,7 +17,7 @@ use crate::net::intake::Begin;
 use crate::reload::{INTERVAL, Reloader, Watcher};
 use crate::state::streams::Counts;
 use crate::systemd::{self, Watchdog};
-use crate::telemetry::otlp::Warn;
+use crate::telemetry::warn::Warn;
 use crate::upgrade::give::{Event, Host};
 use succeed::{Origin, origin};
 

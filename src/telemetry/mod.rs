@@ -5,3 +5,4 @@ pub mod metrics;
 pub mod otlp;
 pub mod request_id;
 pub mod trace;
+pub mod warn;

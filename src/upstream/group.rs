@@ -131,7 +131,7 @@ impl Group {
         tried: &[MemberId],
     ) -> Option<usize> {
         let list = &members.list;
-        let panics = self.panics.load(Ordering::Relaxed);
+        let panics = self.panics();
         let is_new = |at: usize| tried.is_empty() || !tried.contains(&list[at].id);
         let weight = |at: usize| match is_new(at) {
             true if panics => FULL,
@@ -269,6 +269,11 @@ impl Group {
             let members = Members { list: members.list.clone(), leaving: leaving.collect() };
             self.members.store(Arc::new(members));
         }
+    }
+
+    /// All servers are used, whatever is known of them.
+    pub fn panics(&self) -> bool {
+        self.panics.load(Ordering::Relaxed)
     }
 
     pub fn status(&self, now: Instant) -> Vec<ServerStatus> {
