@@ -232,11 +232,6 @@ impl App {
         self.shared.allowed_connections()
     }
 
-    /// Opens the access log anew, where it is a file: false where it is not.
-    pub fn reopen_log(&self) -> io::Result<bool> {
-        self.shared.log.reopen()
-    }
-
     /// The live upstreams, and how their servers are.
     pub fn upstreams(&self) -> Vec<UpstreamStatus> {
         self.shared.upstreams.status(Instant::now())

@@ -133,6 +133,7 @@ impl Shared {
 
     fn follow(&self, snapshot: &Snapshot) {
         self.tracer.follow(snapshot.telemetry.otlp.sampler);
+        self.log.call_users(&snapshot.telemetry.user_ids);
         self.streams.follow(snapshot, self.moment());
         // Who is held back comes again.
         let held_back = snapshot.held_back.iter().filter(|it| it.serves == Serves::Nothing);

@@ -199,6 +199,7 @@ impl Builder {
             tls: TlsSettings { min_version: TlsVersion::Tls12 },
             telemetry: TelemetrySettings {
                 access_log: AccessLog::Off,
+                user_ids: Default::default(),
                 persona_metrics: 500,
                 otlp: OtlpSettings::off(),
             },
