@@ -126,7 +126,7 @@ impl App {
         };
         let (socket, admin) = (alone(live.internal.listen)?, alone(live.admin.listen)?);
         let internal = socket.map(|socket| internal(&shared, socket)).transpose()?;
-        let operations = Operations::new(Arc::clone(&shared))
+        let operations = Operations::new(Arc::clone(&shared), otlp.view())
             .map_err(|error| StartError(format!("the system gives no randomness: {error}")))?;
         let resolve = options.resolve.unwrap_or(watch::system);
         let watch = Watch::start(Arc::clone(&shared.upstreams), resolve, options.warn)

@@ -133,6 +133,7 @@ fn follow(file: &Path, app: &App, known: (Sources, History)) -> std::io::Result<
     let shared = Arc::clone(app.shared());
     let watcher = Arc::new(Watcher::spawn(reloader, INTERVAL, move |outcome| {
         shared.metrics.server.reloaded(outcome, SystemTime::now());
+        shared.recent.reloaded(outcome, SystemTime::now());
         // A successor says it itself.
         if !shared.custody.is_given() {
             eprintln!("vestibule: {outcome}");

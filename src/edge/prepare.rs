@@ -174,6 +174,8 @@ pub fn prepare(
     };
     let mut answer = answer.unwrap_or_else(|rejection| {
         measured.rejected(&rejection);
+        let names = (request_id, Some(trace.trace_id));
+        worker.recent.refused(&rejection, owner.as_ref(), names);
         if let Some(record) = &mut record {
             record.rejected(&rejection);
         }

@@ -288,6 +288,11 @@ impl Group {
         self.members.load().list.iter().map(status).collect()
     }
 
+    /// What it is asked to bear now.
+    pub fn bears(&self) -> Load {
+        self.load(&self.members.load())
+    }
+
     fn change(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -344,7 +344,14 @@ impl Proxy {
 
     /// Serves what this would, from now on.
     pub fn rebuild(&self, builder: &Builder) {
-        self.app.replace(builder.snapshot(&self.ca));
+        self.rebuild_with(builder, |_| {});
+    }
+
+    /// The same, after a change to the snapshot itself.
+    pub fn rebuild_with(&self, builder: &Builder, change: impl FnOnce(&mut Snapshot)) {
+        let mut snapshot = builder.snapshot(&self.ca);
+        change(&mut snapshot);
+        self.app.replace(snapshot);
     }
 
     /// Waits until what is open is enough.
