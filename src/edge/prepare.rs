@@ -228,7 +228,7 @@ impl Wire<'_> {
             address,
             forward: &forward,
             connection: self.connection,
-            request_id: self.request_id.as_str(),
+            request_id: self.request_id.as_bytes(),
             trace: Some(self.trace),
             websocket_key: key.as_deref(),
             cookies: cookies.as_deref(),
