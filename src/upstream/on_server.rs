@@ -118,7 +118,7 @@ impl Try<'_> {
                 Next::Done(outcome) => return Ok(outcome),
                 Next::Complete { whole_request } => {
                     if whole_request && connection.is_reusable() {
-                        fleet.pool.put(connection);
+                        fleet.pool.put(connection, tally.ends());
                     }
                     return Ok(Outcome::Complete { whole_request });
                 }
