@@ -64,13 +64,16 @@ impl Known {
     pub fn classify(name: &[u8]) -> Known {
         let mut plain = [0; LONGEST];
         let shown = name.len().min(LONGEST);
-        let mut is_disguised = false;
+        let mut seen = 0;
         for (to, from) in plain.iter_mut().zip(name) {
             *to = PLAIN[usize::from(*from)];
-            is_disguised |= *to == b'-' && *from != b'-';
+            seen |= *to;
         }
-        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
-        is_disguised |= !name[shown..].iter().all(is_plain);
+        seen = name[shown..].iter().fold(seen, |seen, byte| seen | PLAIN[usize::from(*byte)]);
+        let is_disguised = seen & ODD != 0;
+        if is_disguised {
+            plain.iter_mut().for_each(|byte| *byte &= !ODD);
+        }
         match Self::classify_plain(&plain[..shown], name.len()) {
             Known::Other => Known::Other,
             // Nobody reads another name into one that is too long for it.
@@ -170,9 +173,14 @@ impl Known {
 /// More of a name decides nothing.
 const LONGEST: usize = 32;
 
-/// How a byte of a name is read: letters in lower case, digits as they are, the rest as `-`.
+/// Marks what some servers read as `-`.
+const ODD: u8 = 0x80;
+
+/// How a byte of a name is read: letters in lower case, digits and `-` as they are, the rest as `-`
+/// with a mark.
 const PLAIN: [u8; 256] = {
-    let mut plain = [b'-'; 256];
+    let mut plain = [b'-' | ODD; 256];
+    plain[b'-' as usize] = b'-';
     let mut byte = 0;
     while byte < 256 {
         if (byte as u8).is_ascii_alphanumeric() {

@@ -111,7 +111,7 @@ impl Try<'_> {
                 }
             };
             sends(tally, member, "1.1");
-            connection.send.head().extend_from_slice(&plan.head);
+            connection.send.put_head(&plan.head);
             connection.send.begin(plan.framing);
             let result = self.exchange(client, &mut *connection, deadline, tally).await;
             match self.next(member, result, connection.reused, tally) {
