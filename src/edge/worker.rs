@@ -161,6 +161,11 @@ impl Shared {
         self.clock.moment()
     }
 
+    /// The same for a moment that the other clock has told already.
+    pub fn moment_at(&self, now: tokio::time::Instant) -> Moment {
+        self.clock.at(now.into_std())
+    }
+
     /// Goes on with the clock that stands at `now` in the process before. For the start, before
     /// anything is limited.
     pub fn inherit_clock(&self, now: Moment) {
