@@ -10,6 +10,7 @@
 
 mod harness;
 
+mod canaries;
 mod compression;
 mod endurance;
 mod errors;
