@@ -26,6 +26,7 @@ mod gate;
 mod http2;
 mod http2_websocket;
 mod life;
+mod logs;
 mod messages;
 mod metrics;
 mod passwords;
