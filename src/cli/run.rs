@@ -18,7 +18,7 @@ use crate::reload::{INTERVAL, Reloader, Watcher};
 use crate::state::streams::Counts;
 use crate::systemd::{self, Watchdog};
 use crate::telemetry::access_log::LogHandle;
-use crate::telemetry::otlp::Warn;
+use crate::telemetry::warn::Warn;
 use crate::upgrade::give::{Event, Host};
 use succeed::{Origin, origin};
 
@@ -133,6 +133,7 @@ fn follow(file: &Path, app: &App, known: (Sources, History)) -> std::io::Result<
     let shared = Arc::clone(app.shared());
     let watcher = Arc::new(Watcher::spawn(reloader, INTERVAL, move |outcome| {
         shared.metrics.server.reloaded(outcome, SystemTime::now());
+        shared.recent.reloaded(outcome, SystemTime::now());
         // A successor says it itself.
         if !shared.custody.is_given() {
             eprintln!("vestibule: {outcome}");

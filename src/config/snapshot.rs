@@ -281,14 +281,17 @@ pub struct Persona {
 }
 
 impl Persona {
-    /// Whether the same may open it as that one, and as whom.
+    /// Whether the same may open it as that one, from the same addresses, and as whom.
     pub fn identifies_like(&self, other: &Persona) -> bool {
         let signing = match (&self.signing, &other.signing) {
             (None, None) => true,
             (Some(one), Some(other)) => one.admits_like(other),
             _ => false,
         };
-        signing && self.metadata == other.metadata && self.origin == other.origin
+        signing
+            && self.metadata == other.metadata
+            && self.origin == other.origin
+            && self.front.admits_like(&other.front)
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use http::Method;
+use tokio::time::Instant;
 
 use super::handle::Downstream;
 use super::headers::{self, Outbound};
@@ -55,6 +56,8 @@ pub struct Prepare {
     pub open: Open,
     /// Who asked.
     pub user_id: Option<Box<str>>,
+    /// When it was decided.
+    pub decided: Instant,
 }
 
 /// A body that the decision needs, and what the decision is to be made with.
@@ -95,14 +98,15 @@ pub fn request_id(worker: &Worker, connection: &ConnectionFacts, head: &RequestH
 }
 
 /// Decides, and makes ready what was decided. `wanted` is what [`wanted_body`] asked for, `body`
-/// what came of it. `is_ours`: what is remembered may be changed.
+/// what came of it. `is_ours`: what is remembered may be changed. `now`: nothing was waited for
+/// since.
 pub fn prepare(
     worker: &Worker,
     connection: &ConnectionFacts,
     client: &impl Downstream,
     (request_id, trace): (&RequestId, &Context),
     (wanted, body): (Option<Wanted>, Result<Option<Vec<u8>>, Rejection>),
-    is_ours: bool,
+    (is_ours, now): (bool, Instant),
     mut spans: Option<&mut Spans>,
 ) -> (Prepared, Option<Box<Record>>, Option<Measured>) {
     // While a body was read, a reload may have changed what it would be for.
@@ -117,7 +121,7 @@ pub fn prepare(
     let head = client.request();
     let ambient = Ambient {
         now: UnixSeconds::from(std::time::SystemTime::now()),
-        moment: worker.moment(),
+        moment: worker.moment_at(now),
         random: &unpredictable,
         limiter: &worker.limiter,
         sessions: &worker.sessions,
@@ -149,7 +153,8 @@ pub fn prepare(
     let answer = match verdict {
         Ok(Action::Forward(forward)) => match (&owner, &address) {
             (Some(owner), Some(address)) => {
-                let wire = Wire { worker, snapshot, connection, head, request_id, trace, meters };
+                let wire =
+                    Wire { worker, snapshot, connection, head, request_id, trace, meters, now };
                 let mut prepare = wire.forward(*forward, owner, address, &ambient);
                 prepare.dress.fields = fields;
                 if let Some(record) = &mut record {
@@ -160,7 +165,7 @@ pub fn prepare(
             _ => Err(Rejection::new(Code::Internal, "forward without an owner")),
         },
         Ok(Action::File(mut file)) => {
-            let wire = Wire { worker, snapshot, connection, head, request_id, trace, meters };
+            let wire = Wire { worker, snapshot, connection, head, request_id, trace, meters, now };
             file.dress.fields = fields;
             file.dress.is_https = connection.scheme_of(&head.fields) == Scheme::Https;
             file.dress.order = wire.order_file(&file, ambient.now);
@@ -174,6 +179,8 @@ pub fn prepare(
     };
     let mut answer = answer.unwrap_or_else(|rejection| {
         measured.rejected(&rejection);
+        let names = (request_id, Some(trace.trace_id));
+        worker.recent.refused(&rejection, owner.as_ref(), names);
         if let Some(record) = &mut record {
             record.rejected(&rejection);
         }
@@ -202,6 +209,7 @@ struct Wire<'a> {
     request_id: &'a RequestId,
     meters: &'a Arc<OwnerMeters>,
     trace: &'a Context,
+    now: Instant,
 }
 
 impl Wire<'_> {
@@ -230,7 +238,7 @@ impl Wire<'_> {
             address,
             forward: &forward,
             connection: self.connection,
-            request_id: self.request_id.as_str(),
+            request_id: self.request_id.as_bytes(),
             trace: Some(self.trace),
             websocket_key: key.as_deref(),
             cookies: cookies.as_deref(),
@@ -261,7 +269,8 @@ impl Wire<'_> {
         dress.order = (owner.front().compression.is_some() && forward.websocket.is_none())
             .then(|| self.order(forward.target, ambient.now));
         let user_id = forward.passport.and_then(|passport| passport.identity.user_id);
-        Prepare { plan, limits: self.snapshot.server.limits, dress, open, user_id }
+        let limits = self.snapshot.server.limits;
+        Prepare { plan, limits, dress, open, user_id, decided: self.now }
     }
 
     /// Its place among all that is open. A reload since the decision has not seen it: it is judged

@@ -118,7 +118,7 @@ impl Record {
         self.status = tally.status;
         self.request_bytes = tally.request_bytes;
         self.response_bytes = tally.response_bytes;
-        self.duration = started.elapsed();
+        self.duration = tally.ended.unwrap_or_else(Instant::now).duration_since(started);
         self.first_byte = tally.first_byte.map(|at| at.duration_since(started));
         self.aborted = aborted;
     }

@@ -10,6 +10,7 @@
 
 mod harness;
 
+mod admin;
 mod canaries;
 mod compression;
 mod endurance;

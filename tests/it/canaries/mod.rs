@@ -38,17 +38,13 @@ const ADMIN: &[(&str, &str)] = &[
     ("/metrics", ""),
     ("/connections", ""),
     ("/connections?each=true", ""),
+    ("/overview", ""),
+    ("/events", ""),
+    ("/", ""),
 ];
 /// The same, of what may not be there yet.
-const ADMIN_LATER: &[(&str, &str)] = &[
-    ("/", ""),
-    ("/overview", ""),
-    ("/personas", ""),
-    ("/upstreams", ""),
-    ("/certificates", ""),
-    ("/config", ""),
-    ("/events", ""),
-];
+const ADMIN_LATER: &[(&str, &str)] =
+    &[("/personas", ""), ("/upstreams", ""), ("/certificates", ""), ("/config", "")];
 
 /// What came of it so far.
 struct Tour {
