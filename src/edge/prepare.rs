@@ -388,7 +388,7 @@ fn record(
         scheme: connection.scheme.as_str(),
         protocol: head.version.as_str(),
         host: address.map(|address| address.host.name.to_string()),
-        path: address.map(|address| printable(&address.path, owner)),
+        path: address.map(|address| printable(&address.path)),
         tenant: owner.map(|owner| Arc::clone(owner.tenant())),
         persona: owner.map(|owner| Arc::clone(owner.name())),
         device: owner.and_then(Owner::device).cloned(),
@@ -399,19 +399,12 @@ fn record(
     }
 }
 
-/// The path as it is logged: without what whoever reads it could use, and cut before it waits in
-/// the log's queue. Where nobody is known whose path it is, it may be any app's.
-fn printable(path: &str, owner: Option<&Owner>) -> String {
+/// The path as it is logged: without what whoever reads it could use, whatever app it is said to
+/// be, and cut before it waits in the log's queue.
+fn printable(path: &str) -> String {
     let path = prefix::printable(path);
-    let app = owner.map(|owner| owner.persona().map(|persona| persona.app));
-    let path = match app {
-        None | Some(Some(AppKind::Streamlit)) => streamlit::printable(&path).into_owned(),
-        Some(_) => path.into_owned(),
-    };
-    match Record::kept(&path) {
-        kept if kept.len() < path.len() => kept.to_owned(),
-        _ => path,
-    }
+    let path = streamlit::printable(&path);
+    Record::kept(&path).to_owned()
 }
 
 /// OpenTelemetry's word for a method that is no method.

@@ -1,7 +1,7 @@
 //! One process takes the place of another: the real binary, on loopback.
 
 mod failing;
-mod process;
+pub mod process;
 mod remembered;
 mod systemd;
 mod under_load;
