@@ -11,7 +11,7 @@ use super::ending::PATIENCE;
 use super::files;
 use super::open::Open;
 use super::password;
-use super::prepare::{Prepare, Prepared, Wanted, prepare, request_id, wanted_body};
+use super::prepare::{Custody, Prepare, Prepared, Wanted, prepare, request_id, wanted_body};
 use super::respond::{self, Answer};
 use super::worker::Worker;
 use crate::http1::fields::Fields;
@@ -86,7 +86,9 @@ pub async fn handle<C: Downstream>(
     let (trace, spans) = worker.tracer.begin(connection, client.request(), request_id, random);
     let mut tally = Tally { spans, ..Tally::default() };
     let mut wanted = wanted_body(worker, connection, client);
-    let verified = match password::is_shown(client.request()) {
+    let shows_password = password::is_shown(client.request());
+    let waits = shows_password || wanted.is_some() || !worker.custody.is_ours();
+    let verified = match shows_password {
         true => Box::pin(password::verify(worker, connection, client.request())).await,
         false => Ok(()),
     };
@@ -100,17 +102,15 @@ pub async fn handle<C: Downstream>(
         },
     };
     let custody = match worker.custody.is_ours() {
-        true => Ok(true),
+        true => Custody::Ours,
         false => Box::pin(custody(worker, connection, client)).await,
     };
-    let (prepared, mut record, measured) = match custody {
-        // Nothing is awaited from the look at whose it is to the end of the decision.
-        Ok(is_ours) => {
-            let names = (&request_id, &trace);
-            let spans = tally.spans.as_deref_mut();
-            prepare(worker, connection, client, names, (wanted, body), is_ours, spans)
-        }
-        Err(answer) => (Prepared::Answer(answer), None, None),
+    let now = if waits { Instant::now() } else { started };
+    // Nothing is awaited from the look at whose it is to the end of the decision.
+    let names = (&request_id, &trace);
+    let (prepared, mut record, measured) = {
+        let spans = tally.spans.as_deref_mut();
+        prepare(worker, connection, client, names, (wanted, body), (custody, now), spans)
     };
     let mut finish = match prepared {
         Prepared::Answer(answer) => {
@@ -137,9 +137,8 @@ pub async fn handle<C: Downstream>(
             pass(worker, client, deadline, prepare, names, record.as_deref_mut(), &mut tally).await
         }
     };
-    if let Some(measured) = measured {
-        measured.ends(started, &tally);
-    }
+    tally.ends();
+    measured.ends(started, &tally);
     tell(worker, &mut finish, tally, (record, started));
     finish
 }
@@ -196,20 +195,20 @@ async fn custody<C: Downstream>(
     worker: &Worker,
     connection: &ConnectionFacts,
     client: &C,
-) -> Result<bool, Answer> {
+) -> Custody {
     let head = client.request();
     loop {
         if worker.custody.is_ours() {
-            return Ok(true);
+            return Custody::Ours;
         }
         if client.refusal().is_some()
             || !pipeline::changes_state(&worker.snapshot.load(), connection, head)
         {
-            return Ok(false);
+            return Custody::BeingGiven;
         }
         match worker.custody.settled().await {
             Whose::Ours => {}
-            Whose::Successors => return Err(respond::elsewhere(head)),
+            Whose::Successors => return Custody::Given,
         }
     }
 }
@@ -240,8 +239,7 @@ async fn pass<C: Downstream>(
     record: Option<&mut Record>,
     tally: &mut Tally,
 ) -> Finish {
-    let Prepare { plan, limits, open, .. } = &mut *prepare;
-    let sent = Instant::now();
+    let Prepare { plan, limits, open, decided, .. } = &mut *prepare;
     let exchange = forward(client, plan, &worker.fleet, limits, deadline, tally);
     let (outcome, failed) = match open.run(&plan.is_events, exchange).await {
         Ok(outcome) => {
@@ -250,7 +248,7 @@ async fn pass<C: Downstream>(
         }
         Err(why) => (end_early(client, plan, tally, why), None),
     };
-    worker.metrics.upstream(&plan.upstream).ends(sent, tally, failed);
+    worker.metrics.upstream(&plan.upstream).ends(*decided, tally, failed);
     match outcome {
         Outcome::Complete { whole_request } => Finish::Answered { whole_request },
         Outcome::Switched(upstream, lease) => {
