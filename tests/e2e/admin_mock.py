@@ -337,6 +337,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _personas(self, query: dict[str, list[str]]) -> None:
         search = query.get("search", [""])[0]
+        search = search.lower()
         everybody = [persona(f"tenant-{place % 40:02}", f"chat-{place:03}") for place in range(400)]
         found = [it for it in everybody if search in f"{it['tenant']}/{it['persona']}"]
         self._json(200, {"personas": found[:100]})

@@ -50,7 +50,7 @@ function asked(form) {
   const value = (id) => byId(id).value.trim();
   let url = value('url');
   if (url && !/^[a-z][a-z0-9+.-]*:\/\//i.test(url)) url = `https://${url}`;
-  if (!/^https?:\/\/[^/?#]+/i.test(url)) {
+  if (!/^https?:\/\/[^\s/?#]+([/?#]\S*)?$/i.test(url)) {
     wrong('Write a whole address: https://chat.example.com/?user_id=1');
     return null;
   }

@@ -72,17 +72,19 @@ export class Personas {
 
   show(overview) {
     this.#latest = overview;
-    const isBeyond = overview.persona_count + overview.site_count > overview.personas.length;
-    if (this.#search && isBeyond) this.#ask();
-    else this.#found = null;
+    if (this.#search) this.#ask();
     this.#draw();
   }
 
   #matching() {
     const items = merged(this.#latest.personas, this.#found);
-    const words = this.#search.toLowerCase().split(/[\s/]+/).filter(Boolean);
-    const matches = (it) => words.every((word) => fullName(it).toLowerCase().includes(word));
-    return items.filter(matches);
+    const words = this.#words();
+    const text = (it) => [fullName(it), ...(it.hosts ?? [])].join(' ').toLowerCase();
+    return items.filter((it) => words.every((word) => text(it).includes(word)));
+  }
+
+  #words() {
+    return this.#search.toLowerCase().split(/[\s/]+/).filter(Boolean);
   }
 
   #draw() {
@@ -151,7 +153,7 @@ export class Personas {
     if (configured === 0) {
       return 'No persona is configured yet. Add [tenants.NAME.personas.NAME] to the configuration and save it: it appears here by itself.';
     }
-    return this.#search ? `No tenant, persona or site has “${this.#search}” in its name.` : 'No traffic yet.';
+    return this.#search ? `No tenant, persona or site has “${this.#search}” in its name or host.` : 'No traffic yet.';
   }
 
   #head() {
@@ -211,12 +213,13 @@ export class Personas {
     });
   }
 
-  /** Everybody, not only the busiest. */
+  /** Everybody, not only the busiest, and by host too; the server looks for one word. */
   async #ask() {
     if (performance.now() - this.#askedAt < CALM && this.#askedAt) return;
     this.#askedAt = performance.now();
     const search = this.#search;
-    const query = new URLSearchParams({ search, limit: '100' });
+    const longest = this.#words().sort((one, other) => other.length - one.length)[0] ?? '';
+    const query = new URLSearchParams({ search: longest, limit: '100' });
     const answer = await answerOf(`/personas?${query}`).catch(() => null);
     if (!answer?.ok || search !== this.#search) return;
     const isNew = this.#found === null;
@@ -228,8 +231,10 @@ export class Personas {
 /** The busiest, whose numbers are fresher, and whom else a search has found. */
 function merged(busiest, found) {
   if (!found) return busiest;
-  const known = new Set(busiest.map(keyOf));
-  return [...busiest, ...found.filter((it) => !known.has(keyOf(it)))];
+  const fresh = new Map(busiest.map((it) => [keyOf(it), it]));
+  const known = new Set(found.map(keyOf));
+  const both = found.map((it) => ({ ...it, ...fresh.get(keyOf(it)) }));
+  return [...both, ...busiest.filter((it) => !known.has(keyOf(it)))];
 }
 
 class PersonaRow {
