@@ -465,6 +465,7 @@ fn described(answer: &Answer) -> String {
         }
         Answer::Configured(Configured::Already) => "200, the session says that already".to_owned(),
         Answer::Configured(Configured::Anew { .. }) => "200, a new session began".to_owned(),
+        Answer::Told(_) => "204, it is counted for the persona".to_owned(),
         Answer::Waiting(_) => "200, a page that waits for the host page's word".to_owned(),
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use http::Method;
 
+use super::beacon;
 use super::handle::Downstream;
 use super::headers::{self, Outbound};
 use super::open::Open;
@@ -167,7 +168,12 @@ pub fn prepare(
         Ok(Action::Redirect(location)) => Ok(respond::redirect(location)),
         Ok(Action::Moved(status, location)) => Ok(respond::to(status, location)),
         Ok(Action::SeeOther(location)) => Ok(respond::see_other(location)),
-        Ok(Action::Answer(answer)) => Ok(respond::ours(&answer, head)),
+        Ok(Action::Answer(answer)) => {
+            if let (pipeline::Answer::Told(told), Some(owner)) = (&answer, &owner) {
+                beacon::count(worker, told, (owner, meters), record.as_deref_mut());
+            }
+            Ok(respond::ours(&answer, head, &trace.launch(ambient.now)))
+        }
         Err(rejection) => Err(rejection),
     };
     let mut answer = answer.unwrap_or_else(|rejection| {
@@ -256,6 +262,7 @@ impl Wire<'_> {
         };
         let mut dress = forward.dress;
         dress.is_https = self.connection.scheme_of(&head.fields) == Scheme::Https;
+        dress.launch = dress.bridge.then(|| Box::new(self.trace.launch(ambient.now)));
         dress.order = (owner.front().compression.is_some() && forward.websocket.is_none())
             .then(|| self.order(forward.target, ambient.now));
         Prepare { plan, limits: self.snapshot.server.limits, dress, open }
