@@ -23,6 +23,7 @@ use crate::state::custody::Whose;
 use crate::state::streams::Ended;
 use crate::telemetry::access_log::{Record, StreamLog};
 use crate::telemetry::request_id::RequestId;
+use crate::telemetry::trace::TraceId;
 use crate::upstream::client::Client;
 use crate::upstream::connection::Connection;
 use crate::upstream::exchange::Tally;
@@ -85,7 +86,9 @@ pub async fn handle<C: Downstream>(
     let (trace, spans) = worker.tracer.begin(connection, client.request(), request_id, random);
     let mut tally = Tally { spans, ..Tally::default() };
     let mut wanted = wanted_body(worker, connection, client);
-    let verified = match password::is_shown(client.request()) {
+    let shows_password = password::is_shown(client.request());
+    let waits = shows_password || wanted.is_some() || !worker.custody.is_ours();
+    let verified = match shows_password {
         true => Box::pin(password::verify(worker, connection, client.request())).await,
         false => Ok(()),
     };
@@ -102,12 +105,13 @@ pub async fn handle<C: Downstream>(
         true => Ok(true),
         false => Box::pin(custody(worker, connection, client)).await,
     };
+    let now = if waits { Instant::now() } else { started };
     let (prepared, mut record, measured) = match custody {
         // Nothing is awaited from the look at whose it is to the end of the decision.
         Ok(is_ours) => {
             let names = (&request_id, &trace);
             let spans = tally.spans.as_deref_mut();
-            prepare(worker, connection, client, names, (wanted, body), is_ours, spans)
+            prepare(worker, connection, client, names, (wanted, body), (is_ours, now), spans)
         }
         Err(answer) => (Prepared::Answer(answer), None, None),
     };
@@ -122,6 +126,8 @@ pub async fn handle<C: Downstream>(
                 Ok(finish) => finish,
                 Err((rejection, dress)) => {
                     rejected(record.as_deref_mut(), &mut tally, &rejection);
+                    let names = (&request_id, Some(trace.trace_id));
+                    worker.recent.refused(&rejection, dress.owner.as_ref(), names);
                     let answer = refused(client, &rejection, dress, &request_id);
                     tally.status = Some(answer.status);
                     answered(client, deadline, worker.limits().body_timeout, &answer).await
@@ -130,10 +136,11 @@ pub async fn handle<C: Downstream>(
         }
         Prepared::Forward(mut prepare) => {
             client.dress(std::mem::take(&mut prepare.dress));
-            pass(worker, client, deadline, prepare, &request_id, record.as_deref_mut(), &mut tally)
-                .await
+            let names = (&request_id, Some(trace.trace_id));
+            pass(worker, client, deadline, prepare, names, record.as_deref_mut(), &mut tally).await
         }
     };
+    tally.ends();
     if let Some(measured) = measured {
         measured.ends(started, &tally);
     }
@@ -233,12 +240,11 @@ async fn pass<C: Downstream>(
     client: &mut C,
     deadline: &mut Deadline,
     mut prepare: Box<Prepare>,
-    request_id: &RequestId,
+    names: (&RequestId, Option<TraceId>),
     record: Option<&mut Record>,
     tally: &mut Tally,
 ) -> Finish {
-    let Prepare { plan, limits, open, .. } = &mut *prepare;
-    let sent = Instant::now();
+    let Prepare { plan, limits, open, decided, .. } = &mut *prepare;
     let exchange = forward(client, plan, &worker.fleet, limits, deadline, tally);
     let (outcome, failed) = match open.run(&plan.is_events, exchange).await {
         Ok(outcome) => {
@@ -247,7 +253,7 @@ async fn pass<C: Downstream>(
         }
         Err(why) => (end_early(client, plan, tally, why), None),
     };
-    worker.metrics.upstream(&plan.upstream).ends(sent, tally, failed);
+    worker.metrics.upstream(&plan.upstream).ends(*decided, tally, failed);
     match outcome {
         Outcome::Complete { whole_request } => Finish::Answered { whole_request },
         Outcome::Switched(upstream, lease) => {
@@ -257,7 +263,8 @@ async fn pass<C: Downstream>(
         Outcome::Reject(rejection) => {
             rejected(record, tally, &rejection);
             let dress = client.undress();
-            let answer = refused(client, &rejection, dress, request_id);
+            worker.recent.refused(&rejection, dress.owner.as_ref(), names);
+            let answer = refused(client, &rejection, dress, names.0);
             tally.status = Some(answer.status);
             match answered(client, deadline, limits.body_timeout, &answer).await {
                 // The request's body was not read to its end, whatever the client believes.
