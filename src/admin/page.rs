@@ -32,7 +32,7 @@ const IMAGE: &str = "image/svg+xml";
 macro_rules! files {
     ($($path:literal $media_type:ident $name:literal;)*) => {
         /// Each by the path that a browser asks for.
-        static FILES: [Entry; 22] = [$(Entry {
+        static FILES: [Entry; 24] = [$(Entry {
             path: $path,
             bytes: include_bytes!(concat!("page/", $name)),
             media_type: $media_type,
@@ -47,6 +47,8 @@ files! {
     "/base.css" STYLE "base.css";
     "/page.css" STYLE "page.css";
     "/parts.css" STYLE "parts.css";
+    "/forms.css" STYLE "forms.css";
+    "/tables.css" STYLE "tables.css";
     "/page.js" SCRIPT "page.js";
     "/attention.js" SCRIPT "attention.js";
     "/call.js" SCRIPT "call.js";

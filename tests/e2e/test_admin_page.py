@@ -6,7 +6,10 @@ anybody but its server for anything.
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from admin_mock import HOSTILE, SCENARIOS, Mock, busy, certificate, idle, many, overview, persona, server
-from vestibule import PERSONAS, Vestibule, accepts, free_port, wait_until
+from vestibule import PERSONAS, Vestibule, accepts, binary, free_port, wait_until
 from visitor import DOCUMENT, Visitor
 
 TOKEN = "only-for-operators-0123456789abcdef"
@@ -253,6 +256,26 @@ def test_a_server_with_a_token_is_asked_with_it(certificates, upstream, watch: W
         watch.check(running.page)
 
 
+def test_the_demo_has_the_page_also_where_its_port_is_taken(watch: Watch, tmp_path: Path) -> None:
+    log = tmp_path / "demo.log"
+    command = [str(binary()), "demo", "--port", str(free_port()), "--dir", str(tmp_path / "state")]
+    with contextlib.ExitStack() as stack:
+        # By another demo on this machine, if not by this test.
+        with contextlib.suppress(OSError):
+            stack.enter_context(socket.create_server(("127.0.0.1", 9180)))
+        out = stack.enter_context(log.open("wb"))
+        demo = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+        stack.callback(demo.wait)
+        stack.callback(demo.terminate)
+        said = wait_until(
+            lambda: re.search(r"Watch +(http://127\.0\.0\.1:\d+/) +\(9180 is taken\)", log.read_text()), "the banner"
+        )
+        page = watch.open(said[1])
+        for name in ["customer", "employee", "public", "test"]:
+            expect(row(page, f"jasser/{name}")).to_be_visible()
+        watch.check(said[1])
+
+
 # Against the mock.
 
 
@@ -274,7 +297,7 @@ def test_a_program_finds_no_barrier(scene: str, width: int, watch: Watch, mock: 
 def test_nothing_is_wider_than_the_window(scene: str, watch: Watch, mock: Mock) -> None:
     mock.scene = SCENARIOS[scene]
     page = watch.open(mock.url)
-    for width in (320, 360, 480, 620, 700, 1000, 1100, 1500):
+    for width in (320, 360, 480, 620, 700, 1000, 1100, 1200, 1280, 1340, 1500):
         page.set_viewport_size({"width": width, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= width, width
         wide = page.evaluate(

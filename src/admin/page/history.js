@@ -15,7 +15,9 @@ class Series {
     // From a clock that was set back, or a server that was away longer than it is remembered.
     const skipped = this.at === null ? 1 : second - this.at;
     if (skipped === 0) this.#next -= 1;
-    if (skipped < 0 || skipped > SECONDS) this.#values.fill(NaN);
+    // The server's seconds are a little longer than a second: now and then one of ours has no sample.
+    if (skipped === 2) this.#push(value);
+    else if (skipped < 0 || skipped > SECONDS) this.#values.fill(NaN);
     else for (let gap = 1; gap < skipped; gap += 1) this.#push(NaN);
     this.at = second;
     this.#push(value);

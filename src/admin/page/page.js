@@ -62,7 +62,6 @@ function draw() {
   setText(byId('server-state'), server === 'ready' ? 'Ready' : 'Draining');
   setText(byId('server-facts'), `up ${format.duration(uptime)}`);
   for (const part of parts) part.show(latest);
-  document.body.dataset.filled = 'yes';
 }
 
 const WORDS = {
@@ -115,6 +114,7 @@ function locked(isLocked) {
   const was = !byId('locked').hidden;
   show(byId('locked'), isLocked);
   show(byId('main'), !isLocked || latest !== null);
+  document.body.dataset.empty = isLocked && latest === null ? 'yes' : 'no';
   show(byId('forget'), token.get() !== null && !isLocked);
   if (!isLocked || was) return;
   setText(byId('token-problem'), token.get() === null ? '' : 'This is not the token of the server. Nothing was kept.');

@@ -66,7 +66,7 @@ class ReasonRow {
   }
 
   update({ per_minute: perMinute, count, share, personas = [] }) {
-    setText(this.perMinute, format.rate(perMinute));
+    setText(this.perMinute, format.count(perMinute));
     setAttribute(this.perMinute, 'data-zero', perMinute === 0);
     setText(this.total, format.count(count));
     setAttribute(this.bar, 'width', `${(share * 100).toFixed(1)}%`);

@@ -108,7 +108,7 @@ export class Telemetry {
   #facts = [];
 
   constructor() {
-    for (const title of ['Traces and metrics by OTLP', 'Access log', 'Spans', 'Process']) {
+    for (const title of ['Traces and metrics by OTLP', 'Access log', 'Spans', 'Watching', 'Process']) {
       const value = el('dd');
       byId('telemetry-facts').append(el('div', {}, el('dt', {}, title), value));
       this.#facts.push(value);
@@ -118,10 +118,12 @@ export class Telemetry {
   }
 
   show({ telemetry = {}, pid, workers, uptime_s: uptime, version }) {
-    const [, log, spans, process] = this.#facts;
+    const [, log, spans, watching, process] = this.#facts;
     setPill(this.state, ...(OTLP[telemetry.otlp] ?? [telemetry.otlp ?? 'not known', 'none']));
-    setText(log, dropped(telemetry.access_log_dropped, 'line'));
+    setText(log, telemetry.access_log === 'off' ? 'off' : dropped(telemetry.access_log_dropped, 'line'));
     setText(spans, dropped(telemetry.spans_dropped, 'span'));
+    const { watchers } = telemetry;
+    setText(watching, Number.isFinite(watchers) ? `${format.plural(watchers, 'page or script', 'pages and scripts')}, of 16 at most` : format.UNKNOWN);
     setText(process, `Vestibule ${version}, pid ${pid}, ${format.plural(workers, 'worker')}, up ${format.duration(uptime)}`);
   }
 }

@@ -35,7 +35,7 @@ export class Upstreams {
     });
   }
 
-  show({ upstreams = [] }) {
+  show({ upstreams = [], upstream_count: count = upstreams.length }) {
     const rank = { bad: 0, warn: 1, good: 2 };
     const ordered = (one, other) => rank[levelOf(one)] - rank[levelOf(other)] || (one.name < other.name ? -1 : 1);
     this.#latest = upstreams.toSorted(ordered);
@@ -43,7 +43,8 @@ export class Upstreams {
     show(byId('upstreams-empty'), upstreams.length === 0);
     const sick = upstreams.filter((it) => levelOf(it) !== 'good').length;
     const servers = upstreams.reduce((sum, it) => sum + it.servers.length, 0);
-    const all = `${format.plural(upstreams.length, 'upstream')}, ${format.plural(servers, 'server')}`;
+    const listed = count > upstreams.length ? `, ${format.count(upstreams.length)} listed` : `, ${format.plural(servers, 'server')}`;
+    const all = `${format.plural(count, 'upstream')}${listed}`;
     setText(byId('upstreams-count'), upstreams.length ? `${all}${sick ? `; ${sick} not well` : ', all well'}` : '');
   }
 
@@ -76,6 +77,7 @@ class Card {
       el('thead', { role: 'rowgroup' }, el('tr', { role: 'row' }, ...head)),
       this.#body,
     );
+    this.table = table;
     this.element = el('article', { class: 'upstream' }, el('div', { class: 'line' }, title, this.#state, this.#numbers), table);
   }
 
@@ -86,6 +88,9 @@ class Card {
     setPill(this.#state, words[level], level);
     setText(this.#numbers, numbersOf(upstream).join(' · '));
     this.#rows.show(upstream.servers, (server) => server.address);
+    // Without health checks nobody measures it.
+    const isMeasured = upstream.servers.some((server) => Number.isFinite(server.latency_ms));
+    this.table.classList.toggle('unmeasured', !isMeasured);
   }
 }
 
@@ -102,7 +107,7 @@ function numbersOf({ requests_per_s: requests, failures_per_s: failures, p50_ms:
 function circuitOf(circuit) {
   if (typeof circuit === 'string') return [`circuit ${circuit}`];
   if (!circuit) return [];
-  const told = [];
+  const told = circuit.panics ? ['too few are well: all are tried'] : [];
   if (circuit.max_connections) told.push(`${format.count(circuit.active)} of ${format.count(circuit.max_connections)} connections`);
   if (circuit.max_pending) told.push(`${format.count(circuit.pending)} of ${format.count(circuit.max_pending)} waiting`);
   return told;
