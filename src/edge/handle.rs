@@ -86,7 +86,9 @@ pub async fn handle<C: Downstream>(
     let (trace, spans) = worker.tracer.begin(connection, client.request(), request_id, random);
     let mut tally = Tally { spans, ..Tally::default() };
     let mut wanted = wanted_body(worker, connection, client);
-    let verified = match password::is_shown(client.request()) {
+    let shows_password = password::is_shown(client.request());
+    let waits = shows_password || wanted.is_some() || !worker.custody.is_ours();
+    let verified = match shows_password {
         true => Box::pin(password::verify(worker, connection, client.request())).await,
         false => Ok(()),
     };
@@ -103,12 +105,13 @@ pub async fn handle<C: Downstream>(
         true => Ok(true),
         false => Box::pin(custody(worker, connection, client)).await,
     };
+    let now = if waits { Instant::now() } else { started };
     let (prepared, mut record, measured) = match custody {
         // Nothing is awaited from the look at whose it is to the end of the decision.
         Ok(is_ours) => {
             let names = (&request_id, &trace);
             let spans = tally.spans.as_deref_mut();
-            prepare(worker, connection, client, names, (wanted, body), is_ours, spans)
+            prepare(worker, connection, client, names, (wanted, body), (is_ours, now), spans)
         }
         Err(answer) => (Prepared::Answer(answer), None, None),
     };
@@ -137,6 +140,7 @@ pub async fn handle<C: Downstream>(
             pass(worker, client, deadline, prepare, names, record.as_deref_mut(), &mut tally).await
         }
     };
+    tally.ends();
     if let Some(measured) = measured {
         measured.ends(started, &tally);
     }
@@ -240,8 +244,7 @@ async fn pass<C: Downstream>(
     record: Option<&mut Record>,
     tally: &mut Tally,
 ) -> Finish {
-    let Prepare { plan, limits, open, .. } = &mut *prepare;
-    let sent = Instant::now();
+    let Prepare { plan, limits, open, decided, .. } = &mut *prepare;
     let exchange = forward(client, plan, &worker.fleet, limits, deadline, tally);
     let (outcome, failed) = match open.run(&plan.is_events, exchange).await {
         Ok(outcome) => {
@@ -250,7 +253,7 @@ async fn pass<C: Downstream>(
         }
         Err(why) => (end_early(client, plan, tally, why), None),
     };
-    worker.metrics.upstream(&plan.upstream).ends(sent, tally, failed);
+    worker.metrics.upstream(&plan.upstream).ends(*decided, tally, failed);
     match outcome {
         Outcome::Complete { whole_request } => Finish::Answered { whole_request },
         Outcome::Switched(upstream, lease) => {

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::Method;
+use memchr::memchr;
 
 use super::coding;
 use crate::apps::streamlit;
@@ -32,7 +33,7 @@ pub struct Outbound<'a> {
     pub address: &'a Address<'a>,
     pub forward: &'a Forward,
     pub connection: &'a ConnectionFacts,
-    pub request_id: &'a str,
+    pub request_id: &'a [u8],
     /// Its place in its trace; none where nothing is sent.
     pub trace: Option<&'a Context>,
     /// For a WebSocket that arrived over HTTP/2.
@@ -88,7 +89,7 @@ pub fn write_request(
         out.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n");
     }
     write_forwarded(out, request);
-    write_field(out, b"X-Request-Id", request.request_id.as_bytes());
+    write_field(out, b"X-Request-Id", request.request_id);
     write_trace(out, request);
     let framing = match websocket {
         Some(_) => Framing::Empty,
@@ -213,7 +214,9 @@ fn write_forwarded(out: &mut Vec<u8>, request: &Outbound<'_>) {
             out.extend_from_slice(b", ");
         }
     }
+    let start = out.len();
     write_address(out, connection.client);
+    let address = start..out.len();
     out.extend_from_slice(b"\r\n");
     let proto = said(Known::XForwardedProto).unwrap_or(connection.scheme.as_str().as_bytes());
     write_field(out, b"X-Forwarded-Proto", proto);
@@ -230,7 +233,7 @@ fn write_forwarded(out: &mut Vec<u8>, request: &Outbound<'_>) {
     out.extend_from_slice(b"for=");
     let quoted = connection.client.is_ipv6();
     out.extend_from_slice(if quoted { b"\"[" } else { b"" });
-    write_address(out, connection.client);
+    out.extend_from_within(address);
     out.extend_from_slice(if quoted { b"]\"" } else { b"" });
     out.extend_from_slice(b";host=\"");
     out.extend_from_slice(request.address.authority.as_bytes());
@@ -376,18 +379,20 @@ fn may_be_page(head: &ResponseHead) -> bool {
         b"unknown/unknown",
         b"application/unknown",
     ];
-    let mut types =
-        head.fields.all(Known::ContentType).flat_map(|value| value.split(|&b| b == b','));
     let is_page = |value: &[u8]| {
-        let essence = value.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
+        let essence = value[..memchr(b';', value).unwrap_or(value.len())].trim_ascii();
         let end = |end: &[u8]| essence.get(essence.len().saturating_sub(end.len())..);
-        !essence.contains(&b'/')
+        memchr(b'/', essence).is_none()
             || TYPES.iter().any(|page| essence.eq_ignore_ascii_case(page))
             || end(b"+xml").is_some_and(|end| end.eq_ignore_ascii_case(b"+xml"))
     };
+    let has_page = |value: &[u8]| match memchr(b',', value) {
+        None => is_page(value),
+        Some(_) => value.split(|&b| b == b',').any(is_page),
+    };
     match head.fields.get(Known::ContentType) {
         None => head.framing.has_body(),
-        Some(_) => types.any(is_page),
+        Some(_) => head.fields.all(Known::ContentType).any(has_page),
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use http::Method;
+use tokio::time::Instant;
 
 use super::handle::Downstream;
 use super::headers::{self, Outbound};
@@ -40,9 +41,6 @@ use crate::upstream::exchange::Upgrade;
 use crate::upstream::forward::{Plan, websocket_accept};
 use crate::upstream::policy::Balance;
 
-/// Bytes of a path in the access log.
-const MAX_PATH: usize = 2048;
-
 /// Free of borrows.
 pub enum Prepared {
     Answer(Answer),
@@ -56,6 +54,10 @@ pub struct Prepare {
     pub dress: Dress,
     /// May end the stream before its end.
     pub open: Open,
+    /// Who asked.
+    pub user_id: Option<Box<str>>,
+    /// When it was decided.
+    pub decided: Instant,
 }
 
 /// A body that the decision needs, and what the decision is to be made with.
@@ -96,14 +98,15 @@ pub fn request_id(worker: &Worker, connection: &ConnectionFacts, head: &RequestH
 }
 
 /// Decides, and makes ready what was decided. `wanted` is what [`wanted_body`] asked for, `body`
-/// what came of it. `is_ours`: what is remembered may be changed.
+/// what came of it. `is_ours`: what is remembered may be changed. `now`: nothing was waited for
+/// since.
 pub fn prepare(
     worker: &Worker,
     connection: &ConnectionFacts,
     client: &impl Downstream,
     (request_id, trace): (&RequestId, &Context),
     (wanted, body): (Option<Wanted>, Result<Option<Vec<u8>>, Rejection>),
-    is_ours: bool,
+    (is_ours, now): (bool, Instant),
     mut spans: Option<&mut Spans>,
 ) -> (Prepared, Option<Box<Record>>, Option<Measured>) {
     // While a body was read, a reload may have changed what it would be for.
@@ -118,7 +121,7 @@ pub fn prepare(
     let head = client.request();
     let ambient = Ambient {
         now: UnixSeconds::from(std::time::SystemTime::now()),
-        moment: worker.moment(),
+        moment: worker.moment_at(now),
         random: &unpredictable,
         limiter: &worker.limiter,
         sessions: &worker.sessions,
@@ -150,15 +153,19 @@ pub fn prepare(
     let answer = match verdict {
         Ok(Action::Forward(forward)) => match (&owner, &address) {
             (Some(owner), Some(address)) => {
-                let wire = Wire { worker, snapshot, connection, head, request_id, trace, meters };
+                let wire =
+                    Wire { worker, snapshot, connection, head, request_id, trace, meters, now };
                 let mut prepare = wire.forward(*forward, owner, address, &ambient);
                 prepare.dress.fields = fields;
+                if let Some(record) = &mut record {
+                    record.user_id = prepare.user_id.take();
+                }
                 return (Prepared::Forward(Box::new(prepare)), record, Some(measured));
             }
             _ => Err(Rejection::new(Code::Internal, "forward without an owner")),
         },
         Ok(Action::File(mut file)) => {
-            let wire = Wire { worker, snapshot, connection, head, request_id, trace, meters };
+            let wire = Wire { worker, snapshot, connection, head, request_id, trace, meters, now };
             file.dress.fields = fields;
             file.dress.is_https = connection.scheme_of(&head.fields) == Scheme::Https;
             file.dress.order = wire.order_file(&file, ambient.now);
@@ -202,6 +209,7 @@ struct Wire<'a> {
     request_id: &'a RequestId,
     meters: &'a Arc<OwnerMeters>,
     trace: &'a Context,
+    now: Instant,
 }
 
 impl Wire<'_> {
@@ -230,7 +238,7 @@ impl Wire<'_> {
             address,
             forward: &forward,
             connection: self.connection,
-            request_id: self.request_id.as_str(),
+            request_id: self.request_id.as_bytes(),
             trace: Some(self.trace),
             websocket_key: key.as_deref(),
             cookies: cookies.as_deref(),
@@ -260,7 +268,9 @@ impl Wire<'_> {
         dress.is_https = self.connection.scheme_of(&head.fields) == Scheme::Https;
         dress.order = (owner.front().compression.is_some() && forward.websocket.is_none())
             .then(|| self.order(forward.target, ambient.now));
-        Prepare { plan, limits: self.snapshot.server.limits, dress, open }
+        let user_id = forward.passport.and_then(|passport| passport.identity.user_id);
+        let limits = self.snapshot.server.limits;
+        Prepare { plan, limits, dress, open, user_id, decided: self.now }
     }
 
     /// Its place among all that is open. A reload since the decision has not seen it: it is judged
@@ -379,12 +389,18 @@ fn record(
 }
 
 /// The path as it is logged: without what whoever reads it could use, and cut before it waits in
-/// the log's queue.
+/// the log's queue. Where nobody is known whose path it is, it may be any app's.
 fn printable(path: &str, owner: Option<&Owner>) -> String {
     let path = prefix::printable(path);
-    let is_streamlit = owner.and_then(Owner::persona).is_some_and(|p| p.app == AppKind::Streamlit);
-    let path = if is_streamlit { streamlit::printable(&path).into_owned() } else { path.into() };
-    path[..path.floor_char_boundary(MAX_PATH)].to_owned()
+    let app = owner.map(|owner| owner.persona().map(|persona| persona.app));
+    let path = match app {
+        None | Some(Some(AppKind::Streamlit)) => streamlit::printable(&path).into_owned(),
+        Some(_) => path.into_owned(),
+    };
+    match Record::kept(&path) {
+        kept if kept.len() < path.len() => kept.to_owned(),
+        _ => path,
+    }
 }
 
 /// OpenTelemetry's word for a method that is no method.

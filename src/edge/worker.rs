@@ -136,6 +136,7 @@ impl Shared {
 
     fn follow(&self, snapshot: &Snapshot) {
         self.tracer.follow(snapshot.telemetry.otlp.sampler);
+        self.log.call_users(&snapshot.telemetry.user_ids);
         self.streams.follow(snapshot, self.moment());
         // Who is held back comes again.
         let held_back = snapshot.held_back.iter().filter(|it| it.serves == Serves::Nothing);
@@ -158,6 +159,11 @@ impl Shared {
     /// Now, for limits.
     pub fn moment(&self) -> Moment {
         self.clock.moment()
+    }
+
+    /// The same for a moment that the other clock has told already.
+    pub fn moment_at(&self, now: tokio::time::Instant) -> Moment {
+        self.clock.at(now.into_std())
     }
 
     /// Goes on with the clock that stands at `now` in the process before. For the start, before

@@ -175,7 +175,7 @@ impl<'a> World<'a> {
             address,
             forward,
             connection: &self.connection,
-            request_id: "made for each request",
+            request_id: b"made for each request",
             trace: None,
             websocket_key: None,
             cookies: cookies.as_deref(),

@@ -26,7 +26,7 @@ pub fn canonical(authority: &str) -> Result<Host<'_>, InvalidHost> {
         return Ok(Host { name: Cow::Owned(format!("[{address}]")), port });
     }
     let name = name.strip_suffix('.').unwrap_or(name);
-    if name.is_empty() || name.len() > 253 || !name.split('.').all(is_label) {
+    if name.len() > 253 || !has_labels(name) {
         return Err(InvalidHost);
     }
     let name = if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -38,8 +38,12 @@ pub fn canonical(authority: &str) -> Result<Host<'_>, InvalidHost> {
 }
 
 fn split_port(authority: &str) -> Result<(&str, Option<&str>), InvalidHost> {
-    let after = authority.rfind(']').map_or(0, |at| at + 1);
-    match authority[after..].find(':') {
+    // Elsewhere a bracket is no part of a name, nor of a port.
+    let after = match authority.starts_with('[') {
+        true => authority.rfind(']').map_or(0, |at| at + 1),
+        false => 0,
+    };
+    match memchr::memchr(b':', &authority.as_bytes()[after..]) {
         None => Ok((authority, None)),
         Some(colon) => Ok((&authority[..after + colon], Some(&authority[after + colon + 1..]))),
     }
@@ -52,11 +56,23 @@ fn parse_port(port: &str) -> Result<u16, InvalidHost> {
     port.parse().map_err(|_| InvalidHost)
 }
 
-/// Letters, digits, hyphens; underscores too, which names of services have.
-fn is_label(label: &str) -> bool {
-    !label.is_empty()
-        && label.len() <= 63
-        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+/// Labels of letters, digits, hyphens; underscores too, which names of services have.
+fn has_labels(name: &str) -> bool {
+    let mut length = 0;
+    for byte in name.bytes() {
+        if byte == b'.' {
+            if length == 0 {
+                return false;
+            }
+            length = 0;
+        } else {
+            length += 1;
+            if length > 63 || !(byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
+                return false;
+            }
+        }
+    }
+    length > 0
 }
 
 #[cfg(test)]
@@ -78,6 +94,12 @@ mod tests {
             (".", None),
             (":443", None),
             ("a..b", None),
+            (&"a".repeat(63), Some((&"a".repeat(63), None))),
+            (&"a".repeat(64), None),
+            (&format!("{}.b", "a".repeat(64)), None),
+            ("a]", None),
+            ("a]:1", None),
+            ("a:]1", None),
             (".a", None),
             ("a.b..", None),
             ("a:", None),

@@ -83,6 +83,9 @@ fn check_segments(path: &str) -> Result<(), AmbiguousPath> {
         if segment.is_empty() && segments.peek().is_some() {
             return Err(AmbiguousPath::EmptySegment);
         }
+        if !segment.starts_with('.') {
+            continue;
+        }
         // Some servers cut parameters off before they resolve dots.
         let end = segment.find(';').or_else(|| segment.find("%3B")).unwrap_or(segment.len());
         if matches!(&segment[..end], "." | "..") {

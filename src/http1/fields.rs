@@ -62,35 +62,33 @@ pub enum Known {
 impl Known {
     /// The class of a field name, in any case.
     pub fn classify(name: &[u8]) -> Known {
-        if !name.iter().all(|&byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-            return Self::classify_disguised(name);
-        }
-        Self::classify_plain(name)
-    }
-
-    fn classify_disguised(name: &[u8]) -> Known {
-        let mut plain = [0_u8; 32];
-        let Some(plain) = plain.get_mut(..name.len()) else {
-            return match name.get(..IDENTITY_PREFIX.len()) {
-                Some(prefix) if same_but_for_separators(prefix, IDENTITY_PREFIX) => {
-                    Known::Disguised
-                }
-                _ => Known::Other,
-            };
-        };
+        let mut plain = [0; LONGEST];
+        let shown = name.len().min(LONGEST);
+        let mut seen = 0;
         for (to, from) in plain.iter_mut().zip(name) {
-            *to = if from.is_ascii_alphanumeric() { *from } else { b'-' };
+            *to = PLAIN[usize::from(*from)];
+            seen |= *to;
         }
-        match Self::classify_plain(plain) {
+        seen = name[shown..].iter().fold(seen, |seen, byte| seen | PLAIN[usize::from(*byte)]);
+        let is_disguised = seen & ODD != 0;
+        if is_disguised {
+            plain.iter_mut().for_each(|byte| *byte &= !ODD);
+        }
+        match Self::classify_plain(&plain[..shown], name.len()) {
             Known::Other => Known::Other,
-            _ => Known::Disguised,
+            // Nobody reads another name into one that is too long for it.
+            known if is_disguised && (shown == name.len() || known == Known::Identity) => {
+                Known::Disguised
+            }
+            _ if is_disguised => Known::Other,
+            known => known,
         }
     }
 
-    fn classify_plain(name: &[u8]) -> Known {
+    /// `name` is in lower case, has no separators but `-`, and is cut at [`LONGEST`].
+    fn classify_plain(name: &[u8], length: usize) -> Known {
         use Known::*;
-        let is = |candidate: &str| name.eq_ignore_ascii_case(candidate.as_bytes());
-        let candidates: &[(&str, Known)] = match name.len() {
+        let candidates: &[(&str, Known)] = match length {
             2 => &[("te", Te)],
             4 => &[("host", Host), ("date", Date)],
             5 => &[("proxy", Proxy), ("range", Range)],
@@ -140,18 +138,15 @@ impl Known {
             _ => &[],
         };
         for (candidate, known) in candidates {
-            if is(candidate) {
+            if name == candidate.as_bytes() {
                 return *known;
             }
         }
-        let begins = |prefix: &[u8]| {
-            name.get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix))
-        };
-        if begins(IDENTITY_PREFIX) {
+        if name.starts_with(b"x-vestibule-") {
             Identity
-        } else if begins(b"x-forwarded-") {
+        } else if name.starts_with(b"x-forwarded-") {
             XForwardedOther
-        } else if begins(b"access-control-") {
+        } else if name.starts_with(b"access-control-") {
             AccessControl
         } else {
             Other
@@ -175,13 +170,26 @@ impl Known {
     }
 }
 
-const IDENTITY_PREFIX: &[u8] = b"x-vestibule-";
+/// More of a name decides nothing.
+const LONGEST: usize = 32;
 
-fn same_but_for_separators(prefix: &[u8], expected: &[u8]) -> bool {
-    prefix.iter().zip(expected).all(|(byte, expected)| {
-        byte.eq_ignore_ascii_case(expected) || (*expected == b'-' && !byte.is_ascii_alphanumeric())
-    })
-}
+/// Marks what some servers read as `-`.
+const ODD: u8 = 0x80;
+
+/// How a byte of a name is read: letters in lower case, digits and `-` as they are, the rest as `-`
+/// with a mark.
+const PLAIN: [u8; 256] = {
+    let mut plain = [b'-' | ODD; 256];
+    plain[b'-' as usize] = b'-';
+    let mut byte = 0;
+    while byte < 256 {
+        if (byte as u8).is_ascii_alphanumeric() {
+            plain[byte] = (byte as u8).to_ascii_lowercase();
+        }
+        byte += 1;
+    }
+    plain
+};
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {

@@ -62,6 +62,11 @@ impl Send {
         &mut self.out
     }
 
+    /// Puts a whole head into the buffer, which takes no more memory than that.
+    pub fn put_head(&mut self, head: &[u8]) {
+        self.out.extend_from_slice(head);
+    }
+
     /// Whether the connection's end is what ends the body that was begun.
     pub fn ends_with_connection(&self) -> bool {
         self.mode == Mode::UntilClose

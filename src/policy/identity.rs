@@ -218,18 +218,19 @@ pub fn headers<'a>(
         State::Complete => None,
         State::Awaiting => Some("awaiting"),
     };
+    // Words of ours need no escaping.
     [
-        ("X-Vestibule-Tenant", Some(place.tenant)),
-        ("X-Vestibule-Persona", Some(place.persona)),
-        ("X-Vestibule-Device", identity.device.as_deref()),
-        ("X-Vestibule-Mode", Some(mode_name(identity.mode))),
-        ("X-Vestibule-User-Id", identity.user_id.as_deref()),
-        ("X-Vestibule-Assurance", Some(identity.assurance.as_str())),
-        ("X-Vestibule-Session", session.map(SessionHash::as_str)),
-        ("X-Vestibule-Identity-State", state),
+        ("X-Vestibule-Tenant", Some(header_value(place.tenant))),
+        ("X-Vestibule-Persona", Some(header_value(place.persona))),
+        ("X-Vestibule-Device", identity.device.as_deref().map(header_value)),
+        ("X-Vestibule-Mode", Some(mode_name(identity.mode).into())),
+        ("X-Vestibule-User-Id", identity.user_id.as_deref().map(header_value)),
+        ("X-Vestibule-Assurance", Some(identity.assurance.as_str().into())),
+        ("X-Vestibule-Session", session.map(|session| session.as_str().into())),
+        ("X-Vestibule-Identity-State", state.map(Cow::Borrowed)),
     ]
     .into_iter()
-    .filter_map(|(name, value)| Some((name, header_value(value?))))
+    .filter_map(|(name, value)| Some((name, value?)))
 }
 
 /// Visible ASCII but for `%` stays; every other byte of the UTF-8 is escaped, and so is `%`: what

@@ -23,8 +23,12 @@ impl Default for Clock {
 
 impl Clock {
     pub fn moment(&self) -> Moment {
+        self.at(Instant::now())
+    }
+
+    pub fn at(&self, now: Instant) -> Moment {
         let inherited = std::time::Duration::from_nanos(self.inherited.load(Ordering::Relaxed));
-        Moment::since_epoch(self.epoch.elapsed() + inherited)
+        Moment::since_epoch(now.saturating_duration_since(self.epoch) + inherited)
     }
 
     /// Goes on with the clock that stands at `now` in the process before. For the start, before

@@ -6,3 +6,4 @@ pub mod otlp;
 pub mod recent;
 pub mod request_id;
 pub mod trace;
+pub mod warn;

@@ -65,6 +65,8 @@ pub struct Tally {
     pub response_bytes: u64,
     pub status: Option<StatusCode>,
     pub first_byte: Option<Instant>,
+    /// When all was over, where somebody has looked at the clock.
+    pub ended: Option<Instant>,
     /// The first bytes of the response body, where somebody wants to know them.
     pub beginning: Option<Vec<u8>>,
     /// The answer is a stream of events.
@@ -83,6 +85,11 @@ enum Events {
 }
 
 impl Tally {
+    /// All is over now, if it was not before.
+    pub fn ends(&mut self) -> Instant {
+        *self.ended.get_or_insert_with(Instant::now)
+    }
+
     /// The head of the answer is here.
     fn answered(&mut self, status: StatusCode, events: Events) {
         let now = Instant::now();
@@ -150,9 +157,9 @@ pub struct Exchange<'a, C, S> {
     /// The request's method, as the upstream saw it: what frames the response.
     method: Method,
     waiting: Waiting,
-    since: Instant,
     moved: u64,
-    before: (Waiting, u64),
+    /// What it waited for when it was last looked at, how much had moved, and since when that is so.
+    rests: Option<(Waiting, u64, Instant)>,
     /// What joins the response body, until it has. Few answers have it.
     splice: Option<Box<Splice>>,
     /// What compresses the response body.
@@ -191,9 +198,8 @@ impl<'a, C: Client, S: Server> Exchange<'a, C, S> {
             download: Download::Head { interim: 0 },
             method,
             waiting: Waiting::RequestBody,
-            since: Instant::now(),
             moved: 0,
-            before: (Waiting::RequestBody, 0),
+            rests: None,
             splice: None,
             encoder: None,
             encoded: 0,
@@ -365,7 +371,7 @@ impl<'a, C: Client, S: Server> Exchange<'a, C, S> {
         self.tally.status = Some(status);
         let events = if is_event_stream(head) { Events::Yes } else { Events::No };
         self.tally.answered(status, events);
-        let splice = if Splice::fits(head) { self.client.splice(head) } else { None };
+        let splice = self.client.splice(head).filter(|_| Splice::fits(head));
         let framing = splice.as_ref().map_or(head.framing, |splice| splice.framing(head.framing));
         self.splice = splice.map(Box::new);
         if let Some(told) = self.is_events.filter(|_| events == Events::Yes) {
@@ -489,11 +495,14 @@ impl<'a, C: Client, S: Server> Exchange<'a, C, S> {
             Waiting::ResponseHead => self.response_timeout,
             _ => self.limits.body_timeout,
         };
-        if self.before != (self.waiting, self.moved) {
-            self.before = (self.waiting, self.moved);
-            self.since = Instant::now();
-        }
-        ready!(deadline.poll(cx, Some(self.since + patience)));
+        let since = match self.rests {
+            Some((waiting, moved, since)) if (waiting, moved) == (self.waiting, self.moved) => {
+                since
+            }
+            _ => Instant::now(),
+        };
+        self.rests = Some((self.waiting, self.moved, since));
+        ready!(deadline.poll(cx, Some(since + patience)));
         Poll::Ready(Err(match self.waiting {
             Waiting::RequestBody => Failure::RequestTimeout,
             Waiting::ClientTakes => Failure::ClientStalled,

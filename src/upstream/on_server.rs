@@ -111,14 +111,14 @@ impl Try<'_> {
                 }
             };
             sends(tally, member, "1.1");
-            connection.send.head().extend_from_slice(&plan.head);
+            connection.send.put_head(&plan.head);
             connection.send.begin(plan.framing);
             let result = self.exchange(client, &mut *connection, deadline, tally).await;
             match self.next(member, result, connection.reused, tally) {
                 Next::Done(outcome) => return Ok(outcome),
                 Next::Complete { whole_request } => {
                     if whole_request && connection.is_reusable() {
-                        fleet.pool.put(connection);
+                        fleet.pool.put(connection, tally.ends());
                     }
                     return Ok(Outcome::Complete { whole_request });
                 }

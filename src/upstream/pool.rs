@@ -52,8 +52,8 @@ impl Pool {
     }
 
     /// Keeps a connection for the next request.
-    pub fn put(&self, mut connection: Box<Connection>) {
-        connection.idle_since = Instant::now();
+    pub fn put(&self, mut connection: Box<Connection>, now: Instant) {
+        connection.idle_since = now;
         connection.recv.rest();
         connection.send.rest();
         let mut idle = self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

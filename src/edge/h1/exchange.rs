@@ -30,6 +30,9 @@ impl Http1 {
     /// The status line and the fields that every answer has.
     fn write_start(&mut self, status: StatusCode) {
         let out = self.send.head();
+        if status == StatusCode::OK {
+            return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        }
         out.extend_from_slice(b"HTTP/1.1 ");
         out.extend_from_slice(status.as_str().as_bytes());
         out.push(b' ');
@@ -41,7 +44,7 @@ impl Http1 {
         self.keep_alive &= !self.worker.is_draining();
         let request_id = self.request_id;
         let out = self.send.head();
-        write_field(out, b"X-Request-Id", request_id.as_str().as_bytes());
+        write_field(out, b"X-Request-Id", request_id.as_bytes());
         if !self.keep_alive {
             out.extend_from_slice(b"Connection: close\r\n");
         } else if self.head.version == Version::Http10 {
@@ -177,7 +180,7 @@ impl Client for Http1 {
         let request_id = self.request_id;
         let out = self.send.head();
         switch_fields(head, &self.dress, |name, value| write_field(out, name, value));
-        write_field(out, b"X-Request-Id", request_id.as_str().as_bytes());
+        write_field(out, b"X-Request-Id", request_id.as_bytes());
         out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
         Ok(())
     }

@@ -182,14 +182,14 @@ impl Http1 {
         deadline: &mut Deadline,
     ) -> Result<(), NoHead> {
         let mut start = HeadStart::default();
-        let idle_until = first.unwrap_or_else(|| Instant::now() + limits.idle_timeout);
-        let mut quiet_until = None;
+        // The clock is asked where something is waited for.
+        let (mut idle_until, mut by, mut quiet_until) = (first, first, None);
         let begins = std::future::poll_fn(|cx| {
             let first_byte = self.poll_first_byte(cx, limits.header_bytes, &mut start);
             if first_byte.is_ready() {
                 return first_byte;
             }
-            let mut until = idle_until;
+            let mut until = *idle_until.get_or_insert_with(|| Instant::now() + limits.idle_timeout);
             if first.is_none() && self.worker.is_draining() {
                 // Closing at once would race a request that is on its way.
                 until = until.min(*quiet_until.get_or_insert_with(|| Instant::now() + QUIET));
@@ -199,15 +199,16 @@ impl Http1 {
         if !begins.await {
             return Err(NoHead::Idle);
         }
-        let by = first.unwrap_or_else(|| Instant::now() + limits.header_timeout);
-        let read = std::future::poll_fn(|cx| self.poll_head(cx, limits.header_bytes, &mut start));
-        match deadline.run(by, read).await {
-            Ok(result) => result,
-            Err(_) => Err(NoHead::Refused(Rejection::new(
-                Code::RequestTimeout,
-                "the head did not arrive in time",
-            ))),
-        }
+        let read = std::future::poll_fn(|cx| {
+            let head = self.poll_head(cx, limits.header_bytes, &mut start);
+            if head.is_ready() {
+                return head;
+            }
+            let by = *by.get_or_insert_with(|| Instant::now() + limits.header_timeout);
+            let late = Rejection::new(Code::RequestTimeout, "the head did not arrive in time");
+            deadline.poll(cx, Some(by)).map(|()| Err(NoHead::Refused(late)))
+        });
+        read.await
     }
 
     /// Ready with `true` once a request has begun. The line that some clients send after a body

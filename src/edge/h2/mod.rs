@@ -79,7 +79,9 @@ pub async fn serve(
         }
         let open = OpenStream::new(streams);
         let (worker, facts) = (Arc::clone(&session.worker), Arc::clone(&facts));
-        tokio::spawn(async move { stream(&worker, &facts, open, request, respond).await });
+        // Boxed: a task moves what it runs, several times.
+        let stream = async move { stream(&worker, &facts, open, request, respond).await };
+        tokio::spawn(Box::pin(stream));
     }
     // Lets GOAWAY out; a peer that does not read it is not waited for.
     let Session { mut connection, mut deadline, .. } = session;

@@ -50,8 +50,11 @@ impl Http2 {
         let mut head = RequestHead {
             method: parts.method,
             version: Version::Http2,
-            target: parts.uri.path_and_query().map_or_else(String::new, ToString::to_string),
-            authority: parts.uri.authority().map(ToString::to_string),
+            target: parts
+                .uri
+                .path_and_query()
+                .map_or_else(String::new, |it| it.as_str().to_owned()),
+            authority: parts.uri.authority().map(|it| it.as_str().to_owned()),
             protocol: protocol.map(|protocol| protocol.as_str().to_owned()),
             ..RequestHead::default()
         };
@@ -118,7 +121,9 @@ impl Http2 {
     fn response(&self, status: StatusCode) -> Response<()> {
         let mut response = Response::new(());
         *response.status_mut() = status;
-        if let Ok(id) = HeaderValue::from_str(self.request_id.as_str()) {
+        if let Ok(mut id) = HeaderValue::from_bytes(self.request_id.as_bytes()) {
+            // It never comes again: in the connection's table it would only drive out what does.
+            id.set_sensitive(true);
             response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
         }
         response

@@ -25,7 +25,7 @@ fn sent(connection: &ConnectionFacts, lines: &[(&str, &str)], version: Version) 
             address: &address,
             forward: &forward,
             connection,
-            request_id: "id",
+            request_id: b"id",
             trace: None,
             websocket_key: None,
             cookies: None,

@@ -118,8 +118,10 @@ impl Compression {
 
     fn has_type(&self, value: &[u8]) -> bool {
         let essence = essence(value);
+        let Some(at) = memchr::memchr(b'/', essence) else { return false };
+        let (kind, what) = (&essence[..at], &essence[at + 1..]);
         !essence.eq_ignore_ascii_case(b"text/event-stream")
-            && self.types.iter().any(|range| range.matches(essence))
+            && self.types.iter().any(|range| range.matches(kind, what))
     }
 }
 
@@ -175,19 +177,18 @@ impl MediaRange {
         Some(Self { kind: (!any_kind).then(|| kind.into()), what })
     }
 
-    fn matches(&self, essence: &[u8]) -> bool {
-        let Some(at) = memchr::memchr(b'/', essence) else { return false };
-        let (kind, what) = (&essence[..at], &essence[at + 1..]);
+    /// The second half first: many ranges have the same first one.
+    fn matches(&self, kind: &[u8], what: &[u8]) -> bool {
         let same = |text: &str, bytes: &[u8]| text.as_bytes().eq_ignore_ascii_case(bytes);
-        self.kind.as_deref().is_none_or(|wanted| same(wanted, kind))
-            && match &self.what {
-                What::Any => true,
-                What::Exactly(wanted) => same(wanted, what),
-                What::Suffix(suffix) => what
-                    .len()
-                    .checked_sub(suffix.len())
-                    .is_some_and(|start| start > 0 && same(suffix, &what[start..])),
-            }
+        let is_what = match &self.what {
+            What::Any => true,
+            What::Exactly(wanted) => same(wanted, what),
+            What::Suffix(suffix) => what
+                .len()
+                .checked_sub(suffix.len())
+                .is_some_and(|start| start > 0 && same(suffix, &what[start..])),
+        };
+        is_what && self.kind.as_deref().is_none_or(|wanted| same(wanted, kind))
     }
 }
 
@@ -327,5 +328,5 @@ fn knows_weakened(asked: &RequestHead, fields: &Fields) -> bool {
 }
 
 fn essence(value: &[u8]) -> &[u8] {
-    value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii()
+    value[..memchr::memchr(b';', value).unwrap_or(value.len())].trim_ascii()
 }

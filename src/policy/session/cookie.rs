@@ -111,7 +111,13 @@ fn is_session(name: &[u8]) -> bool {
 
 /// RFC 6265, section 5.4: pairs stand between semicolons, whatever quotes say.
 fn pieces(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|&byte| byte == b';')
+    let mut left = Some(value);
+    std::iter::from_fn(move || {
+        let all = left?;
+        let end = memchr::memchr(b';', all);
+        left = end.map(|end| &all[end + 1..]);
+        Some(&all[..end.unwrap_or(all.len())])
+    })
 }
 
 /// Name and value without the space around them; a piece without `=` is all name, so that no

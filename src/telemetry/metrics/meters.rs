@@ -209,7 +209,8 @@ impl Measured {
         if let Some(code) = tally.rejected {
             self.meters.refused(code);
         }
-        let ended = tally.first_byte.filter(|_| tally.is_stream).unwrap_or_else(Instant::now);
+        let first_byte = tally.first_byte.filter(|_| tally.is_stream);
+        let ended = first_byte.or(tally.ended).unwrap_or_else(Instant::now);
         let place = self.place + class(tally.status) * VERSIONS.len();
         self.meters.requests[place].record(REQUEST, ended.saturating_duration_since(started));
     }

@@ -18,9 +18,10 @@ use tokio::time::Instant;
 
 use super::settings::{OtlpSettings, Signal};
 use super::transport::{Sent, Way};
-use super::{FLUSH, Shared, Warn};
+use super::{FLUSH, Shared};
 use crate::telemetry::request_id::Generator;
 use crate::telemetry::trace::{Sink, tell};
+use crate::telemetry::warn::Warn;
 
 /// Between two warnings.
 const QUIET: Duration = Duration::from_secs(60);

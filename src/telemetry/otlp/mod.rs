@@ -27,38 +27,13 @@ use opentelemetry_proto::tonic::metrics::v1::Metric;
 use tokio::sync::watch;
 
 use super::trace::Sink;
+use super::warn::Warn;
 use exporter::Exporter;
 use outbox::Outbox;
 use settings::OtlpSettings;
 
 /// Stopping waits so long for what is left to be sent.
 pub const FLUSH: Duration = Duration::from_secs(5);
-
-/// Says something to the operator; nothing by default. Asked at most once a minute.
-#[derive(Clone)]
-pub struct Warn(Arc<dyn Fn(&str) + Send + Sync>);
-
-impl Warn {
-    pub fn new(warn: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(warn))
-    }
-
-    fn say(&self, what: &str) {
-        (self.0)(what);
-    }
-}
-
-impl Default for Warn {
-    fn default() -> Self {
-        Self::new(|_| {})
-    }
-}
-
-impl fmt::Debug for Warn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Warn(..)")
-    }
-}
 
 /// Reads all metrics as they are now. Asked on the sending thread, every `OTEL_METRIC_EXPORT_INTERVAL` and once at the end.
 pub type Metrics = Box<dyn Fn() -> Vec<Metric> + Send + Sync>;

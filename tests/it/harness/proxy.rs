@@ -23,8 +23,8 @@ use vestibule::policy::secret::Secret;
 use vestibule::policy::session::keys::{PersonaKeys, SessionSecrets};
 use vestibule::route::{RouteTable, Target};
 use vestibule::state::streams::Counts;
-use vestibule::telemetry::otlp::Warn;
 use vestibule::telemetry::otlp::settings::OtlpSettings;
+use vestibule::telemetry::warn::Warn;
 use vestibule::tls::dev::DevCa;
 use vestibule::tls::store::{CertStore, Certificate};
 use vestibule::upstream::watch::Resolve;
@@ -200,6 +200,7 @@ impl Builder {
             tls: TlsSettings { min_version: TlsVersion::Tls12 },
             telemetry: TelemetrySettings {
                 access_log: AccessLog::Off,
+                user_ids: Default::default(),
                 persona_metrics: 500,
                 otlp: OtlpSettings::off(),
             },

@@ -3,6 +3,7 @@
 //! It reads request heads only; no case sends a body. It is a bench tool on loopback and must never
 //! be shown to a stranger: it does not defend itself.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,6 +14,10 @@ use crate::args::{Args, Result};
 use crate::client::{FILL, accept_key};
 
 const MAX_HEAD: usize = 64 * 1024;
+
+/// Requests of OTLP that arrived: the backend is a collector, too, which keeps nothing.
+static TRACES: AtomicU64 = AtomicU64::new(0);
+static METRICS: AtomicU64 = AtomicU64::new(0);
 
 /// Every event is this long, so that a client can cut the stream without looking for newlines.
 pub const EVENT_BYTES: usize = 100;
@@ -89,6 +94,25 @@ async fn serve(mut stream: TcpStream, answers: &'static Answers) -> Result<()> {
             "/sse" => {
                 let (events, interval) = (number(query, "n")?, number(query, "interval_us")?);
                 send_events(&mut stream, events, Duration::from_micros(interval)).await?;
+            }
+            "/v1/traces" | "/v1/metrics" => {
+                let length = header(head, "content-length").unwrap_or("0").parse::<usize>()?;
+                let told = if path == "/v1/traces" { &TRACES } else { &METRICS };
+                told.fetch_add(1, Ordering::Relaxed);
+                while buffer.len() < end + length {
+                    if stream.read_buf(&mut buffer).await? == 0 {
+                        return Ok(());
+                    }
+                }
+                buffer.drain(..length);
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await?;
+            }
+            "/told" => {
+                let told = [&TRACES, &METRICS].map(|count| count.load(Ordering::Relaxed));
+                let body = format!("{{\"traces\":{},\"metrics\":{}}}", told[0], told[1]);
+                let length = body.len();
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
+                stream.write_all(answer.as_bytes()).await?;
             }
             "/ws" => {
                 let key = header(head, "sec-websocket-key").ok_or("no Sec-WebSocket-Key")?;
