@@ -234,3 +234,33 @@ impl<B: Body<Data = Bytes, Error = Infallible> + Unpin> Body for Paced<B> {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_has_the_patience_of_its_listener() {
+        let start = Instant::now();
+        Pace::new(seconds(10)).runs_out().await;
+        assert_eq!(start.elapsed(), seconds(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_piece_that_is_taken_of_a_lasting_answer_earns_time() {
+        let (start, pace) = (Instant::now(), Arc::new(Pace::new(seconds(10))));
+        let taking = Arc::clone(&pace);
+        tokio::spawn(async move {
+            for _ in 0..100 {
+                tokio::time::sleep(seconds(5)).await;
+                taking.allow(STALL);
+            }
+        });
+        pace.runs_out().await;
+        assert_eq!(start.elapsed(), seconds(500) + STALL);
+    }
+}
