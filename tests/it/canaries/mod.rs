@@ -303,6 +303,13 @@ fn operators(tour: &mut Tour) {
     let mut socket = tour.stage.client();
     let socket_of = websocket("plain", &format!("/ws?t={MARK}"), "dGhlIHNhbXBsZSBub25jZQ==");
     assert_eq!(socket.send(socket_of).read_head().unwrap().status, 101);
+    let launch = tour.passes(&frame("chat", &format!("/?user_id={}&t={MARK}", NUMBERS[2])));
+    tour.learn(&launch);
+    let known = websocket("chat", &format!("/ws?t={MARK}"), "dGhlIHNhbXBsZSBub25jZQ==");
+    let with = format!("Cookie: {}; ", cookies(&launch));
+    let mut of_user = tour.stage.client();
+    let answer = of_user.send(known.replacen("Cookie: ", &with, 1)).read_head().unwrap();
+    assert_eq!(answer.status, 101, "{}", answer.head);
     let explained = serde_json::json!({
         "url": "http://chat.test/?user_id=1", "headers": { "authorization": "Bearer x" },
     });
@@ -326,6 +333,15 @@ fn operators(tour: &mut Tour) {
         );
         let refused = Client::plain(tour.stage.admin).send(request).read_response().unwrap();
         tour.refused(Code::TokenInvalid, "the admin listener", &refused);
+    }
+    for (line, code) in [
+        (format!("Host: {MARK}.evil.test\r\n"), Code::TokenInvalid),
+        (format!("Host: localhost\r\nOrigin: https://{MARK}.test\r\n"), Code::OriginNotAllowed),
+        (format!("Host: {MARK}_@\r\n"), Code::HostInvalid),
+    ] {
+        let request = format!("GET /status?t={MARK} HTTP/1.1\r\n{line}{}\r\n", fields());
+        let refused = Client::plain(tour.stage.admin).send(request).read_response().unwrap();
+        tour.refused(code, "the admin listener", &refused);
     }
 }
 
