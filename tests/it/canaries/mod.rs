@@ -26,7 +26,6 @@ use stage::{PATIENCE, Stage};
 /// Refusals that are not provoked here, and why not.
 const UNPROVOKED: &[(Code, &str)] = &[
     (Code::Internal, "nobody knows how"),
-    (Code::CapacityExhausted, "needs 64 MiB of forms that arrive at once"),
     (Code::ReplayMemoryFull, "needs 57,344 signed launches of one tenant"),
 ];
 
@@ -163,6 +162,7 @@ fn no_secret_comes_out_on_any_way_that_ends_in_a_refusal() {
         }
     }
     by_and_by(&mut tour);
+    forms(&mut tour);
     sessions(&mut tour);
     other_doors(&mut tour);
     operators(&mut tour);
@@ -232,6 +232,39 @@ fn cookies(response: &Response) -> String {
     let set = lines.filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
     let pairs: Vec<_> = set.filter_map(|(_, value)| value.split(';').next()).collect();
     pairs.join("; ")
+}
+
+/// More forms than a tenant's memory holds, all of them on their way.
+fn forms(tour: &mut Tour) {
+    const MOST: usize = 64 << 20;
+    const EACH: usize = 1_600_000;
+    let form = requests::form("injected", "/", "");
+    let form = form.replacen("\r\n\r\n", &format!("\r\nContent-Length: {}\r\n\r\n", EACH + 1), 1);
+    let text = [&*form, &MARK.repeat(EACH / MARK.len() + 1)[..EACH]].concat();
+    let begun = |stage: &Stage| {
+        let mut client = stage.client();
+        client.try_send(&text);
+        client
+    };
+    let held: Vec<_> = (0..MOST / EACH).map(|_| begun(&tour.stage)).collect();
+    let is_forms = |line: &&str| {
+        line.starts_with("vestibule_store_size_bytes{")
+            && line.contains("\"forms\"")
+            && line.contains("\"acme\"")
+    };
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let metrics = tour.stage.ask_admin("GET", "/metrics", "").text();
+        let line = metrics.lines().find(is_forms).unwrap_or_default();
+        let read = line.rsplit(' ').next().and_then(|count| count.parse::<f64>().ok());
+        if read.is_some_and(|read| read >= (held.len() * EACH) as f64) {
+            break;
+        }
+        assert!(Instant::now() < until, "only {line:?}");
+    }
+    let refused = begun(&tour.stage).read_response().unwrap();
+    tour.refused(Code::CapacityExhausted, "a form too many", &refused);
+    drop(held);
 }
 
 /// Sessions: in a path, and ended while something of theirs is open.
