@@ -23,6 +23,8 @@ mod visit;
 
 use std::sync::Arc;
 
+use http::StatusCode;
+
 use crate::config::snapshot::{AppKind, HttpMode, Persona, Snapshot};
 use crate::gate::target::{self, Address};
 use crate::http1::head::RequestHead;
@@ -152,6 +154,22 @@ pub fn changes_state(
     begins && (persona.signing.is_some() || leaves || shows)
 }
 
+/// Sends a request to the process that has what it would change: another connection to the same
+/// address leads there.
+pub fn send_on<'h>(
+    snapshot: &Snapshot,
+    connection: &ConnectionFacts,
+    head: &'h RequestHead,
+) -> Admission<'h> {
+    let address = target::address(head).ok();
+    let owner = address.as_ref().and_then(|address| {
+        Owner::of(Asking { snapshot, connection, head, address }.place()?.found.target)
+    });
+    let verdict = Ok(Action::Moved(StatusCode::TEMPORARY_REDIRECT, head.target.clone()));
+    let fields = vec![("Cache-Control", "no-store".to_owned())];
+    Admission { address, owner, verdict, fields }
+}
+
 /// What a form costs its address while it is being read.
 #[derive(Debug)]
 pub struct Permit {
@@ -274,16 +292,11 @@ fn decide(
         .place()
         .ok_or(Rejection::new(Code::NotFound, "no persona or site has this address"))?;
     checks::certificate(snapshot, connection, address)?;
-    let owner = owner.insert(match place.found.target {
-        Target::HeldBack(_) => {
-            let reason = "the tenant's file cannot serve, and there is no version that can";
-            return Err(Rejection::new(Code::TenantHeldBack, reason));
-        }
-        Target::Persona(persona) => Owner::Persona(Arc::clone(persona)),
-        Target::Device(persona, index) => Owner::Device(Arc::clone(persona), *index),
-        Target::Shell(persona, index) => Owner::Shell(Arc::clone(persona), *index),
-        Target::Site(site) => Owner::Site(Arc::clone(site)),
-    });
+    let Some(found) = Owner::of(place.found.target) else {
+        let reason = "the tenant's file cannot serve, and there is no version that can";
+        return Err(Rejection::new(Code::TenantHeldBack, reason));
+    };
+    let owner = owner.insert(found);
     ambient.note("route", || owner.describe());
     if place.prefixed.is_none() && prefix::has_prefix(&address.path) {
         // Not a persona's, or no token: whoever is routed here must not see what may be one.

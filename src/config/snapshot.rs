@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 use ipnet::IpNet;
 
 use super::error::Problem;
+use super::shown::Written;
 pub use super::values::TlsVersion;
 use crate::apps::streamlit::HostConfig;
 use crate::embed::{Bridge, template};
@@ -53,6 +54,8 @@ pub struct Snapshot {
     pub tenants: HashMap<Arc<str>, Arc<Tenant>>,
     /// Tenants whose own file cannot serve, by name.
     pub held_back: Vec<HeldBack>,
+    /// What it was made from, for people.
+    pub written: Written,
 }
 
 /// A tenant whose own file cannot serve.
@@ -356,6 +359,19 @@ pub enum AppKind {
     SocketIo,
     Sse,
     Generic,
+}
+
+impl AppKind {
+    /// As it is configured.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Streamlit => "streamlit",
+            Self::Rasa => "rasa",
+            Self::SocketIo => "socketio",
+            Self::Sse => "sse",
+            Self::Generic => "generic",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -60,6 +60,17 @@ pub struct Prepare {
     pub decided: Instant,
 }
 
+/// What a decision may do to what is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Custody {
+    /// Change it.
+    Ours,
+    /// Read it.
+    BeingGiven,
+    /// Nothing: the process that has it answers.
+    Given,
+}
+
 /// A body that the decision needs, and what the decision is to be made with.
 pub struct Wanted {
     /// The longest that it may be.
@@ -98,17 +109,16 @@ pub fn request_id(worker: &Worker, connection: &ConnectionFacts, head: &RequestH
 }
 
 /// Decides, and makes ready what was decided. `wanted` is what [`wanted_body`] asked for, `body`
-/// what came of it. `is_ours`: what is remembered may be changed. `now`: nothing was waited for
-/// since.
+/// what came of it. `now`: nothing was waited for since.
 pub fn prepare(
     worker: &Worker,
     connection: &ConnectionFacts,
     client: &impl Downstream,
     (request_id, trace): (&RequestId, &Context),
     (wanted, body): (Option<Wanted>, Result<Option<Vec<u8>>, Rejection>),
-    (is_ours, now): (bool, Instant),
+    (custody, now): (Custody, Instant),
     mut spans: Option<&mut Spans>,
-) -> (Prepared, Option<Box<Record>>, Option<Measured>) {
+) -> (Prepared, Option<Box<Record>>, Measured) {
     // While a body was read, a reload may have changed what it would be for.
     let loaded;
     let snapshot: &Snapshot = match &wanted {
@@ -129,11 +139,12 @@ pub fn prepare(
         replays: &worker.replays,
         parked: &worker.parked,
         passwords: &worker.passwords,
-        is_ours,
+        is_ours: custody == Custody::Ours,
         body: body.as_ref().ok().and_then(Option::as_deref),
         journal: None,
     };
     let admission = match client.refusal().or(body.as_ref().err().cloned()) {
+        None if custody == Custody::Given => pipeline::send_on(snapshot, connection, head),
         None => admit(snapshot, connection, head, &ambient),
         Some(refusal) => Admission {
             address: target::address(head).ok(),
@@ -160,7 +171,7 @@ pub fn prepare(
                 if let Some(record) = &mut record {
                     record.user_id = prepare.user_id.take();
                 }
-                return (Prepared::Forward(Box::new(prepare)), record, Some(measured));
+                return (Prepared::Forward(Box::new(prepare)), record, measured);
             }
             _ => Err(Rejection::new(Code::Internal, "forward without an owner")),
         },
@@ -169,7 +180,7 @@ pub fn prepare(
             file.dress.fields = fields;
             file.dress.is_https = connection.scheme_of(&head.fields) == Scheme::Https;
             file.dress.order = wire.order_file(&file, ambient.now);
-            return (Prepared::File(file), record, Some(measured));
+            return (Prepared::File(file), record, measured);
         }
         Ok(Action::Redirect(location)) => Ok(respond::redirect(location)),
         Ok(Action::Moved(status, location)) => Ok(respond::to(status, location)),
@@ -191,7 +202,7 @@ pub fn prepare(
     });
     let is_https = connection.scheme_of(&head.fields) == Scheme::Https;
     respond::complete(&mut answer, fields, (owner.as_ref(), is_https));
-    (Prepared::Answer(answer), record, Some(measured))
+    (Prepared::Answer(answer), record, measured)
 }
 
 fn unpredictable() -> [u8; 16] {

@@ -241,11 +241,6 @@ pub fn see_other(location: String) -> Answer {
     to(StatusCode::SEE_OTHER, location)
 }
 
-/// 307 to the same address, on another connection: whoever answers there decides.
-pub fn elsewhere(head: &RequestHead) -> Answer {
-    to(StatusCode::TEMPORARY_REDIRECT, head.target.clone()).with("Cache-Control", "no-store")
-}
-
 /// Anywhere, as somebody says who knows.
 pub fn to(status: StatusCode, location: String) -> Answer {
     Answer { status, fields: vec![("Location".into(), location)], body: Vec::new() }

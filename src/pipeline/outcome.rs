@@ -16,6 +16,7 @@ use crate::policy::metadata::Direction;
 use crate::policy::session::{SessionId, UnixSeconds};
 use crate::policy::shared_host::Scope;
 use crate::rejection::Rejection;
+use crate::route::Target;
 use crate::state::jar::Jars;
 use crate::state::parked::Launched;
 
@@ -31,6 +32,17 @@ pub enum Owner {
 }
 
 impl Owner {
+    /// None where nobody serves.
+    pub fn of(target: &Target) -> Option<Self> {
+        Some(match target {
+            Target::HeldBack(_) => return None,
+            Target::Persona(persona) => Owner::Persona(Arc::clone(persona)),
+            Target::Device(persona, index) => Owner::Device(Arc::clone(persona), *index),
+            Target::Shell(persona, index) => Owner::Shell(Arc::clone(persona), *index),
+            Target::Site(site) => Owner::Site(Arc::clone(site)),
+        })
+    }
+
     pub fn tenant(&self) -> &Arc<str> {
         match self {
             Owner::Persona(persona) | Owner::Device(persona, _) | Owner::Shell(persona, _) => {
