@@ -102,7 +102,7 @@ pub fn shown(
 }
 
 /// How much of the body is needed before the request can be decided about: a form that launches,
-/// or what the bridge says. Nothing where the decision needs the head alone.
+/// what the bridge says, or what the page around it tells. Nothing where the decision needs the head alone.
 pub fn wanted_body(
     snapshot: &Snapshot,
     connection: &ConnectionFacts,
@@ -121,8 +121,8 @@ pub fn wanted_body(
     let persona = place.found.target.persona()?;
     // Whoever may not come is not listened to either.
     persona.front.addresses.check(connection.client_of(&head.fields)).ok()?;
-    if ours::is_config(place.below(&address)) {
-        return Some(ours::MAX_CONFIG);
+    if let Some(most) = ours::most_of_body(place.below(&address)) {
+        return Some(most);
     }
     let launches = launch::is_form_launch(place.app(persona), head, place.below(&address));
     launches.then_some(snapshot.server.limits.form_bytes)
@@ -190,7 +190,8 @@ impl Permit {
 }
 
 /// Charges a form's address before the form is read, so that an address that may not launch cannot
-/// make us read either. What the bridge says is small, and was charged with its document.
+/// make us read either. What the bridge says is small, and was charged with its document; what the
+/// page around it tells is smaller still.
 pub fn permit(
     snapshot: &Snapshot,
     connection: &ConnectionFacts,
@@ -201,7 +202,7 @@ pub fn permit(
     let asking = Asking { snapshot, connection, head, address: &address };
     let Some(place) = asking.place() else { return Ok(None) };
     let Some(persona) = place.found.target.persona() else { return Ok(None) };
-    if ours::is_config(place.below(&address)) {
+    if ours::most_of_body(place.below(&address)).is_some() {
         return Ok(None);
     }
     let key = (&*persona.tenant, Client::of(connection.client_of(&head.fields)));

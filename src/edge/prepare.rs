@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use http::Method;
 use tokio::time::Instant;
 
+use super::beacon;
 use super::handle::Downstream;
 use super::headers::{self, Outbound};
 use super::open::Open;
@@ -185,7 +186,12 @@ pub fn prepare(
         Ok(Action::Redirect(location)) => Ok(respond::redirect(location)),
         Ok(Action::Moved(status, location)) => Ok(respond::to(status, location)),
         Ok(Action::SeeOther(location)) => Ok(respond::see_other(location)),
-        Ok(Action::Answer(answer)) => Ok(respond::ours(&answer, head)),
+        Ok(Action::Answer(answer)) => {
+            if let (pipeline::Answer::Told(told), Some(owner)) = (&answer, &owner) {
+                beacon::count(worker, told, (owner, meters), record.as_deref_mut());
+            }
+            Ok(respond::ours(&answer, head, &trace.launch(ambient.now)))
+        }
         Err(rejection) => Err(rejection),
     };
     let mut answer = answer.unwrap_or_else(|rejection| {
@@ -277,6 +283,7 @@ impl Wire<'_> {
         };
         let mut dress = forward.dress;
         dress.is_https = self.connection.scheme_of(&head.fields) == Scheme::Https;
+        dress.launch = dress.bridge.then(|| Box::new(self.trace.launch(ambient.now)));
         dress.order = (owner.front().compression.is_some() && forward.websocket.is_none())
             .then(|| self.order(forward.target, ambient.now));
         let user_id = forward.passport.and_then(|passport| passport.identity.user_id);

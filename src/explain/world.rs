@@ -275,6 +275,7 @@ fn described(answer: &Answer) -> (u16, String) {
         }
         Answer::Configured(Configured::Already) => "the session says that already",
         Answer::Configured(Configured::Anew { .. }) => "a new session began",
+        Answer::Told(_) => return (204, "it is counted for the persona".to_owned()),
         Answer::Waiting(_) => "a page that waits for the host page's word",
     };
     (200, text.to_owned())
