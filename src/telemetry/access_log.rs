@@ -13,6 +13,7 @@ mod line;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -188,7 +189,7 @@ impl LogHandle {
         Ok(true)
     }
 
-    /// Records that were dropped because the writer could not keep up.
+    /// Lines that were lost: the writer could not keep up, or could not write.
     pub fn dropped(&self) -> u64 {
         self.shared.as_ref().map_or(0, |shared| shared.dropped.load(Ordering::Relaxed))
     }
@@ -278,25 +279,29 @@ pub fn start(destination: &AccessLog) -> io::Result<(LogHandle, LogWriter)> {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
+    // Addresses and users are nobody's affair but the operator's and, in a group, a log shipper's.
+    OpenOptions::new().create(true).append(true).mode(0o640).open(path)
 }
 
 #[allow(clippy::disallowed_methods, reason = "a thread of its own, no worker")]
-fn run(shared: &Shared, mut out: Box<dyn Write + Send>) {
-    let (mut lines, mut buffer) = (Lines::default(), Vec::with_capacity(BATCH + LONGEST_LINE));
+fn run(shared: &Shared, out: Box<dyn Write + Send>) {
+    let mut lines = Lines::default();
+    let mut batch = Batch { out, text: Vec::new(), lines: 0, is_torn: false };
+    batch.text.reserve(BATCH + LONGEST_LINE);
     loop {
         if let Some(file) = shared.fresh.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            out = Box::new(file);
+            (batch.out, batch.is_torn) = (Box::new(file), false);
         }
         if let Some(next) = shared.user_ids.lock().unwrap_or_else(PoisonError::into_inner).take() {
             lines.call_users(next);
         }
-        while buffer.len() < BATCH
+        while batch.text.len() < BATCH
             && let Some(record) = shared.queue.pop()
         {
-            lines.write(&record, &mut buffer);
+            lines.write(&record, &mut batch.text);
+            batch.lines += 1;
         }
-        write(&mut out, &mut buffer);
+        shared.dropped.fetch_add(batch.write(), Ordering::Relaxed);
         if shared.stop.load(Ordering::Acquire) && shared.queue.is_empty() {
             return;
         }
@@ -312,10 +317,30 @@ fn run(shared: &Shared, mut out: Box<dyn Write + Send>) {
     }
 }
 
-/// A log that cannot be written must not stop the server; the next batch may succeed.
-fn write(out: &mut Box<dyn Write + Send>, buffer: &mut Vec<u8>) {
-    let _ = out.write_all(buffer).and_then(|()| out.flush());
-    buffer.clear();
+/// Lines that are written at once.
+struct Batch {
+    out: Box<dyn Write + Send>,
+    text: Vec<u8>,
+    lines: u64,
+    /// The last one may have ended inside a line.
+    is_torn: bool,
+}
+
+impl Batch {
+    /// Writes the lines; how many were lost. A log that cannot be written must not stop the server,
+    /// and the next batch may succeed: it begins on a line of its own.
+    fn write(&mut self) -> u64 {
+        let lines = std::mem::take(&mut self.lines);
+        if lines == 0 {
+            return 0;
+        }
+        let begins = if self.is_torn { self.out.write_all(b"\n") } else { Ok(()) };
+        let written = begins.and_then(|()| self.out.write_all(&self.text));
+        let written = written.and_then(|()| self.out.flush());
+        self.text.clear();
+        self.is_torn = written.is_err();
+        if self.is_torn { lines } else { 0 }
+    }
 }
 
 impl Drop for LogWriter {

@@ -55,7 +55,7 @@ fn a_log_that_is_no_file_and_a_folder_that_is_gone_are_told_of() {
 
 #[test]
 fn a_full_queue_drops_lines_and_counts_them() {
-    let (handle, writer) = start(&AccessLog::File("/dev/full".into())).unwrap();
+    let (handle, writer) = start(&AccessLog::File("/dev/null".into())).unwrap();
     let until = std::time::Instant::now() + Duration::from_secs(10);
     while handle.dropped() == 0 {
         assert!(std::time::Instant::now() < until);
@@ -73,4 +73,57 @@ fn who_asked_is_forgotten_where_the_request_is_refused() {
     assert!(record.user_id.is_some());
     record.rejected(&Rejection::new(crate::rejection::Code::UpstreamClosed, "why"));
     assert_eq!(record.user_id, None);
+}
+
+#[test]
+fn lines_that_a_full_disk_does_not_take_are_counted() {
+    let (handle, writer) = start(&AccessLog::File("/dev/full".into())).unwrap();
+    for _ in 0..100 {
+        handle.write(Box::default());
+    }
+    drop(writer);
+    assert_eq!(handle.dropped(), 100);
+}
+
+/// Takes half of what it is given the first time, and no more then.
+struct Torn(Arc<Mutex<Vec<u8>>>, usize);
+
+impl Write for Torn {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.1 += 1;
+        let taken = match self.1 {
+            1 => bytes.len() / 2,
+            2 => return Err(io::ErrorKind::StorageFull.into()),
+            _ => bytes.len(),
+        };
+        self.0.lock().unwrap().extend_from_slice(&bytes[..taken]);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn after_a_batch_that_was_torn_the_next_begins_on_a_line_of_its_own() {
+    let seen = Arc::default();
+    let out = Box::new(Torn(Arc::clone(&seen), 0));
+    let mut batch = Batch { out, text: Vec::new(), lines: 0, is_torn: false };
+    let mut write = |text: &str| {
+        batch.text.extend_from_slice(text.as_bytes());
+        batch.lines += 1;
+        batch.write()
+    };
+    assert_eq!((write("{lost}\n"), write("{one}\n"), write("{two}\n")), (1, 0, 0));
+    assert_eq!(*seen.lock().unwrap(), b"{lo\n{one}\n{two}\n");
+}
+
+#[test]
+fn a_new_file_is_not_everybodys_to_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let (_handle, _writer) = start(&AccessLog::File(path.clone())).unwrap();
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o007, 0);
 }

@@ -26,7 +26,6 @@ use stage::{PATIENCE, Stage};
 /// Refusals that are not provoked here, and why not.
 const UNPROVOKED: &[(Code, &str)] = &[
     (Code::Internal, "nobody knows how"),
-    (Code::CapacityExhausted, "needs 64 MiB of forms that arrive at once"),
     (Code::ReplayMemoryFull, "needs 57,344 signed launches of one tenant"),
 ];
 
@@ -163,6 +162,7 @@ fn no_secret_comes_out_on_any_way_that_ends_in_a_refusal() {
         }
     }
     by_and_by(&mut tour);
+    forms(&mut tour);
     sessions(&mut tour);
     other_doors(&mut tour);
     operators(&mut tour);
@@ -234,6 +234,39 @@ fn cookies(response: &Response) -> String {
     pairs.join("; ")
 }
 
+/// More forms than a tenant's memory holds, all of them on their way.
+fn forms(tour: &mut Tour) {
+    const MOST: usize = 64 << 20;
+    const EACH: usize = 1_600_000;
+    let form = requests::form("injected", "/", "");
+    let form = form.replacen("\r\n\r\n", &format!("\r\nContent-Length: {}\r\n\r\n", EACH + 1), 1);
+    let text = [&*form, &MARK.repeat(EACH / MARK.len() + 1)[..EACH]].concat();
+    let begun = |stage: &Stage| {
+        let mut client = stage.client();
+        client.try_send(&text);
+        client
+    };
+    let held: Vec<_> = (0..MOST / EACH).map(|_| begun(&tour.stage)).collect();
+    let is_forms = |line: &&str| {
+        line.starts_with("vestibule_store_size_bytes{")
+            && line.contains("\"forms\"")
+            && line.contains("\"acme\"")
+    };
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let metrics = tour.stage.ask_admin("GET", "/metrics", "").text();
+        let line = metrics.lines().find(is_forms).unwrap_or_default();
+        let read = line.rsplit(' ').next().and_then(|count| count.parse::<f64>().ok());
+        if read.is_some_and(|read| read >= (held.len() * EACH) as f64) {
+            break;
+        }
+        assert!(Instant::now() < until, "only {line:?}");
+    }
+    let refused = begun(&tour.stage).read_response().unwrap();
+    tour.refused(Code::CapacityExhausted, "a form too many", &refused);
+    drop(held);
+}
+
 /// Sessions: in a path, and ended while something of theirs is open.
 fn sessions(tour: &mut Tour) {
     let [user, second, _] = NUMBERS;
@@ -303,6 +336,13 @@ fn operators(tour: &mut Tour) {
     let mut socket = tour.stage.client();
     let socket_of = websocket("plain", &format!("/ws?t={MARK}"), "dGhlIHNhbXBsZSBub25jZQ==");
     assert_eq!(socket.send(socket_of).read_head().unwrap().status, 101);
+    let launch = tour.passes(&frame("chat", &format!("/?user_id={}&t={MARK}", NUMBERS[2])));
+    tour.learn(&launch);
+    let known = websocket("chat", &format!("/ws?t={MARK}"), "dGhlIHNhbXBsZSBub25jZQ==");
+    let with = format!("Cookie: {}; ", cookies(&launch));
+    let mut of_user = tour.stage.client();
+    let answer = of_user.send(known.replacen("Cookie: ", &with, 1)).read_head().unwrap();
+    assert_eq!(answer.status, 101, "{}", answer.head);
     let explained = serde_json::json!({
         "url": "http://chat.test/?user_id=1", "headers": { "authorization": "Bearer x" },
     });
@@ -326,6 +366,15 @@ fn operators(tour: &mut Tour) {
         );
         let refused = Client::plain(tour.stage.admin).send(request).read_response().unwrap();
         tour.refused(Code::TokenInvalid, "the admin listener", &refused);
+    }
+    for (line, code) in [
+        (format!("Host: {MARK}.evil.test\r\n"), Code::TokenInvalid),
+        (format!("Host: localhost\r\nOrigin: https://{MARK}.test\r\n"), Code::OriginNotAllowed),
+        (format!("Host: {MARK}_@\r\n"), Code::HostInvalid),
+    ] {
+        let request = format!("GET /status?t={MARK} HTTP/1.1\r\n{line}{}\r\n", fields());
+        let refused = Client::plain(tour.stage.admin).send(request).read_response().unwrap();
+        tour.refused(code, "the admin listener", &refused);
     }
 }
 

@@ -94,7 +94,7 @@ fn configuration(folder: &Path, stage: (SocketAddr, SocketAddr, u16, u16)) -> St
             "include = [\"tenants/*.toml\"]\n\
              [server]\nhttp = [\"127.0.0.1:0\"]\nhttps = [\"127.0.0.1:0\"]\nhttp_mode = \"serve\"\n\
              workers = 1\nsession_secrets = [\"file:{at}/session\"]\ndrain_timeout = \"1h\"\nclose_within = \"1s\"\n\
-             [server.limits]\nheader_timeout = \"1s\"\nheader_bytes = \"16KiB\"\nbody_bytes = \"1MiB\"\n\
+             [server.limits]\nheader_timeout = \"3s\"\nheader_bytes = \"16KiB\"\nbody_bytes = \"1MiB\"\n\
              [internal]\nlisten = \"127.0.0.1:{internal}\"\n\
              [admin]\nlisten = \"127.0.0.1:{admin}\"\ntoken = \"env:CANARY_ADMIN\"\n\
              [tls]\ncertificates = [{{ cert = \"{at}/chat.pem\", key = \"{at}/chat.key\" }}, \
