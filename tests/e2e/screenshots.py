@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 import random
+import socket
 import sys
 import tempfile
 import threading
@@ -82,12 +83,29 @@ class Backend(ThreadingHTTPServer):
     request_queue_size = 256
 
     def __init__(self, slow: float = 1.0) -> None:
+        self.open: set[socket.socket] = set()
         super().__init__(("127.0.0.1", 0), type("Slow", (App,), {"slow": slow}))
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
+
+    def process_request(self, request, client_address) -> None:
+        self.open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request) -> None:
+        self.open.discard(request)
+        super().shutdown_request(request)
+
+    def die(self) -> None:
+        """With all that is open, as a process does."""
+        self.shutdown()
+        self.server_close()
+        for connection in list(self.open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, *_args: object) -> None:
         pass
@@ -136,7 +154,7 @@ class Stage(Server):
                 f'mode = "public"\nuser_id = "none"\nsigned = true\nsigning = {{ secrets = ["file:{self.folder}/signing"] }}',
             ),
             '[tenants.garden]\nname = "Garden Shop"\nembed_origins = ["https://garden.shop.test"]\n'
-            'limits = { ip = "60000/min", tenant = "900/min" }',
+            'limits = { ip = "60000/min", tenant = "600/min" }',
             chat("garden", "bot", "rasa", 'mode = "public"\nuser_id = "optional"'),
         ]
         return "\n\n".join(tables) + "\n"
@@ -211,8 +229,8 @@ class Load:
         self.over.set()
         for thread in self.threads:
             thread.join()
-        for socket in self.sockets:
-            socket.close()
+        for connection in self.sockets:
+            connection.close()
 
     def _visit(self, place: int) -> None:
         while not self.over.is_set():
@@ -226,12 +244,12 @@ class Load:
 
     def _open(self, name: str) -> None:
         host = f"{name}.chat.test"
-        socket = Visitor(self.stage.port, self.stage.certificates.ca).tls(host)
+        connection = Visitor(self.stage.port, self.stage.certificates.ca).tls(host)
         fields = ["Host: " + host, "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"]
         fields.append("Sec-WebSocket-Key: " + base64.b64encode(random.randbytes(16)).decode())
-        socket.sendall(("GET /socket HTTP/1.1\r\n" + "\r\n".join(fields) + "\r\n\r\n").encode())
-        if b" 101 " in socket.recv(4096).split(b"\r\n")[0]:
-            self.sockets.append(socket)
+        connection.sendall(("GET /socket HTTP/1.1\r\n" + "\r\n".join(fields) + "\r\n\r\n").encode())
+        if b" 101 " in connection.recv(4096).split(b"\r\n")[0]:
+            self.sockets.append(connection)
 
 
 def shoot(page, path: Path, width: int, height: int, scheme: str, whole: bool = False) -> None:
@@ -263,10 +281,9 @@ def take(stage: Stage, dying: list[Backend], folder: Path, page) -> None:
         # By a name that could stand in anybody's picture.
         explained(page, "https://customer.chat.test/?mode=employee&user_id=12345")
         shoot(page, folder / "page-load.png", 1280, 1250, "light")
-        shoot(page, folder / "page-phone.png", 390, 844, "dark")
+        shoot(page, folder / "page-phone.png", 390, 1180, "dark")
         for backend in dying:
-            backend.shutdown()
-            backend.server_close()
+            backend.die()
         page.locator("#attention-list", has_text="No server of rasa is well").wait_for()
         page.wait_for_timeout(15_000)
         shoot(page, folder / "page-failing.png", 1280, 900, "dark", whole=True)
