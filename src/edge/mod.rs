@@ -3,8 +3,8 @@
 //! [`worker`] is one thread with its own listeners; [`accept`] makes a connection of a socket
 //! (PROXY header, TLS, protocol); [`h1`] and [`h2`] read requests; [`handle`] takes each through
 //! the pipeline; [`headers`] applies what the stages decided; [`respond`] is the only place that
-//! turns a refusal into bytes; what pages tell of their handshakes goes into numbers and traces here; [`tunnel`] carries WebSockets, whose [`frames`] it follows where a
-//! session may end them.
+//! turns a refusal into bytes; `beacon` counts what pages tell of their handshakes; [`tunnel`]
+//! carries WebSockets, whose [`frames`] it follows where a session may end them.
 
 pub mod accept;
 mod beacon;

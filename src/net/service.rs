@@ -27,7 +27,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
 use super::intake::Door;
@@ -178,18 +178,23 @@ struct Pace {
     began: Instant,
     /// Milliseconds after that.
     until: AtomicU64,
+    /// It is sooner than it was.
+    sooner: Notify,
 }
 
 impl Pace {
     fn new(patience: Duration) -> Self {
-        let pace = Self { began: Instant::now(), until: AtomicU64::new(0) };
+        let pace = Self { began: Instant::now(), until: AtomicU64::new(0), sooner: Notify::new() };
         pace.allow(patience);
         pace
     }
 
     fn allow(&self, more: Duration) {
         let until = self.began.elapsed().saturating_add(more).as_millis();
-        self.until.store(u64::try_from(until).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let until = u64::try_from(until).unwrap_or(u64::MAX);
+        if self.until.swap(until, Ordering::Relaxed) > until {
+            self.sooner.notify_one();
+        }
     }
 
     async fn runs_out(&self) {
@@ -199,7 +204,10 @@ impl Pace {
             if left.is_zero() {
                 return;
             }
-            tokio::time::sleep(left).await;
+            tokio::select! {
+                () = tokio::time::sleep(left) => {}
+                () = self.sooner.notified() => {}
+            }
         }
     }
 }
@@ -232,5 +240,36 @@ impl<B: Body<Data = Bytes, Error = Infallible> + Unpin> Body for Paced<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_has_the_patience_of_its_listener() {
+        let start = Instant::now();
+        Pace::new(seconds(10)).runs_out().await;
+        assert_eq!(start.elapsed(), seconds(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_piece_that_is_taken_of_a_lasting_answer_earns_time() {
+        // Longer than a lasting answer may stall.
+        let (start, pace) = (Instant::now(), Arc::new(Pace::new(seconds(300))));
+        let taking = Arc::clone(&pace);
+        tokio::spawn(async move {
+            for _ in 0..100 {
+                tokio::time::sleep(seconds(5)).await;
+                taking.allow(STALL);
+            }
+        });
+        pace.runs_out().await;
+        assert_eq!(start.elapsed(), seconds(500) + STALL);
     }
 }

@@ -13,7 +13,7 @@
 //! | --- | --- |
 //! | `v` | 1 |
 //! | `launch` | the `launch` of the frame's last message ([`launch`]); absent where it had none |
-//! | `shown`, `ready`, `config`, `ended` | milliseconds on one clock of the page, `performance.now()` for one; at most ten minutes in all |
+//! | `shown`, `ready`, `config`, `ended` | milliseconds, all by `performance.now()`; ten minutes at most |
 //! | `outcome` | `ack`; `error`, the chat refused; `timeout`, the page has stopped waiting |
 //! | `error` | the `code` of the refusal; one that is not ours counts as `other` |
 //!
