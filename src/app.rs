@@ -29,7 +29,8 @@ use crate::policy::session::UnixSeconds;
 use crate::state::streams::{Counts, Ended, Whose};
 use crate::telemetry::access_log::{self, LogWriter};
 use crate::telemetry::metrics::family::Family;
-use crate::telemetry::otlp::{Otlp, Warn};
+use crate::telemetry::otlp::Otlp;
+use crate::telemetry::warn::Warn;
 use crate::upstream::registry::UpstreamStatus;
 use crate::upstream::watch::{self, Resolve, Watch};
 use stopping::{Left, Step, Stopping};
@@ -75,7 +76,7 @@ pub struct Options {
     pub access_log: Option<PathBuf>,
     /// Where the addresses of upstreams' names come from instead of the system; for tests.
     pub resolve: Option<Resolve>,
-    /// Hears of what goes wrong while the server runs, seldom.
+    /// Hears of what goes wrong, and right again, while the server runs.
     pub warn: Warn,
 }
 
@@ -102,7 +103,7 @@ impl App {
         };
         let (log, log_writer) = access_log::start(&log)
             .map_err(|error| StartError(format!("cannot open the access log {log:?}: {error}")))?;
-        let otlp = Otlp::start(snapshot.telemetry.otlp.clone(), options.warn)
+        let otlp = Otlp::start(snapshot.telemetry.otlp.clone(), options.warn.clone())
             .map_err(|error| StartError(format!("cannot start sending telemetry: {error}")))?;
         let mut sockets: Vec<Vec<(std::net::TcpListener, Scheme)>> =
             (0..workers).map(|_| Vec::new()).collect();
@@ -125,10 +126,10 @@ impl App {
         };
         let (socket, admin) = (alone(live.internal.listen)?, alone(live.admin.listen)?);
         let internal = socket.map(|socket| internal(&shared, socket)).transpose()?;
-        let operations = Operations::new(Arc::clone(&shared))
+        let operations = Operations::new(Arc::clone(&shared), otlp.view())
             .map_err(|error| StartError(format!("the system gives no randomness: {error}")))?;
         let resolve = options.resolve.unwrap_or(watch::system);
-        let watch = Watch::start(Arc::clone(&shared.upstreams), resolve)
+        let watch = Watch::start(Arc::clone(&shared.upstreams), resolve, options.warn)
             .map_err(|error| StartError(format!("cannot watch the upstreams: {error}")))?;
         let mut app = App {
             shared,
@@ -229,11 +230,6 @@ impl App {
     /// open enough files.
     pub fn allowed_connections(&self) -> usize {
         self.shared.allowed_connections()
-    }
-
-    /// Opens the access log anew, where it is a file: false where it is not.
-    pub fn reopen_log(&self) -> io::Result<bool> {
-        self.shared.log.reopen()
     }
 
     /// The live upstreams, and how their servers are.

@@ -67,7 +67,7 @@ impl Rejection {
 macro_rules! codes {
     ($($variant:ident $status:literal $name:literal $title:literal;)*) => {
         /// The stable `code` of a problem document. The order is the order of the table in the docs.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code { $(#[doc = $title] $variant,)* }
 
         impl Code {

@@ -181,6 +181,29 @@ fn a_cold_start_without_a_good_version_answers_503_for_that_tenant() {
 }
 
 #[test]
+fn pages_around_a_chat_of_a_tenant_that_is_held_back_are_held_too() {
+    let mut it = World::new(&[("b", &["b.example"])]);
+    for tenant in ["a", "b"] {
+        let embed = format!("embed = \"/embed/{tenant}\"\n");
+        it.write(
+            &format!("tenants/{tenant}.toml"),
+            &(file(tenant, &[&format!("shared.example/chat/{tenant}")]) + &embed),
+        );
+    }
+    it.spoil("a");
+    assert!(it.start());
+    for (path, expected) in [
+        ("/chat/a/x", "503 a"),
+        ("/embed/a", "503 a"),
+        ("/embed/a/lobby", "503 a"),
+        ("/embed/b", "b"),
+        ("/embed/other", "404"),
+    ] {
+        assert_eq!(it.who("shared.example", path), expected, "{path}");
+    }
+}
+
+#[test]
 fn a_tenant_without_a_good_version_is_answered_in_the_form_that_its_reader_can_use() {
     let it = World::new(&[]);
     it.write("main.toml", &MAIN.replace(":8080", ":0"));

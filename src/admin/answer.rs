@@ -5,25 +5,30 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE,
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Body;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Operations;
+use super::content::Content;
 use super::guard::{self, Access};
-use super::report;
+use super::page::{self, File};
+use super::{live, report};
 use crate::edge::respond;
+use crate::net::service::Lasting;
 use crate::policy::query::pairs;
 use crate::rejection::{Code, Rejection};
 use crate::state::streams::{Ended, Pace, Whose};
 use crate::telemetry::metrics::text::{self, Format};
 use crate::telemetry::request_id::RequestId;
 
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// Of a request's body.
 const BODY_BYTES: usize = 16 * 1024;
 /// Streams that one answer lists.
@@ -31,14 +36,17 @@ const LISTED: usize = 1000;
 /// The longest time over which a drain may be spread.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<Content>;
 
 /// What can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Question {
+    Page(File),
     Health,
     Ready,
     Status,
+    Overview,
+    Events,
     Metrics,
     Connections,
     Reload,
@@ -51,17 +59,20 @@ impl Question {
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
             "/status" => Self::Status,
+            "/overview" => Self::Overview,
+            "/events" => Self::Events,
             "/metrics" => Self::Metrics,
             "/connections" => Self::Connections,
             "/reload" => Self::Reload,
             "/drain" => Self::Drain,
-            _ => return None,
+            path => Self::Page(File::at(path)?),
         })
     }
 
     fn access(self) -> Access {
         match self {
             Self::Health | Self::Ready => Access::Probe,
+            Self::Page(_) => Access::Page,
             _ => Access::Operator,
         }
     }
@@ -69,10 +80,9 @@ impl Question {
     /// As in an Allow field.
     fn methods(self) -> &'static str {
         match self {
-            Self::Health | Self::Ready | Self::Status | Self::Metrics | Self::Connections => {
-                "GET, HEAD"
-            }
+            Self::Events => "GET",
             Self::Reload | Self::Drain => "POST",
+            _ => "GET, HEAD",
         }
     }
 
@@ -104,6 +114,9 @@ where
         return Err(Rejection::new(Code::MethodNotAllowed, "not the method of this path"));
     }
     match question {
+        Question::Page(file) => Ok(page::answer(file, &head.headers)),
+        Question::Overview => overview(operations).await,
+        Question::Events => events(operations),
         Question::Health => Ok(json_of(StatusCode::OK, &json!({ "state": "alive" }))),
         Question::Ready => Ok(ready(operations)),
         Question::Status => Ok(json_of(StatusCode::OK, &status(operations))),
@@ -141,13 +154,30 @@ fn status(operations: &Operations) -> Value {
     })
 }
 
+async fn overview(operations: &Arc<Operations>) -> Result<Answer, Rejection> {
+    let overview = live::overview(operations).await;
+    let overview = overview.ok_or(Rejection::new(Code::NotServing, "the server is stopping"))?;
+    Ok(json_of(StatusCode::OK, &overview))
+}
+
+fn events(operations: &Arc<Operations>) -> Result<Answer, Rejection> {
+    let mut response = Response::new(live::watch(operations)?);
+    response.extensions_mut().insert(Lasting);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // A proxy in between passes each event on at once.
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    Ok(response)
+}
+
 /// In the form that is asked for.
 fn metrics(operations: &Operations, head: &Parts) -> Answer {
     let accept = head.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = Format::wanted(accept.unwrap_or_default());
     let mut text = String::new();
     text::render(&operations.shared.families(), format, &mut text);
-    let mut response = Response::new(Full::from(text));
+    let mut response = Response::new(Content::from(text));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -276,7 +306,7 @@ fn malformed(detail: &'static str) -> Rejection {
 }
 
 fn json_of(status: StatusCode, document: &Value) -> Answer {
-    let mut response = Response::new(Full::from(format!("{document}\n")));
+    let mut response = Response::new(Content::from(format!("{document}\n")));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -287,7 +317,7 @@ fn json_of(status: StatusCode, document: &Value) -> Answer {
 fn refusal(operations: &Operations, head: &Parts, rejection: &Rejection) -> Answer {
     let id = RequestId::new(operations.names.next());
     let answer = respond::problem(rejection, id.as_str());
-    let mut response = Response::new(Full::from(answer.body));
+    let mut response = Response::new(Content::from(answer.body));
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
     for (name, value) in answer.fields {
@@ -303,6 +333,9 @@ fn refusal(operations: &Operations, head: &Parts, rejection: &Rejection) -> Answ
         }
         Code::TokenInvalid => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        Code::CapacityExhausted => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
         }
         _ => {}
     }

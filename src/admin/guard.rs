@@ -15,6 +15,8 @@ use crate::config::snapshot::AdminSettings;
 use crate::gate::host::{self, Host};
 use crate::rejection::{Code, Rejection};
 
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Whether a request needs the token.
@@ -22,6 +24,8 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 pub(super) enum Access {
     /// Tells nothing but whether the server is well: probes have no token.
     Probe,
+    /// The files of the page: they hold no data, and a browser has no token before it has them.
+    Page,
     Operator,
 }
 
@@ -31,13 +35,15 @@ pub(super) fn admit(
     settings: &AdminSettings,
 ) -> Result<(), Rejection> {
     let host = called_by(head)?;
-    let is_open = settings.token.is_none() && access == Access::Operator;
+    let is_open = settings.token.is_none() && access != Access::Probe;
     if is_open && !is_this_machine(&host) {
         let reason = "called by a name that a stranger could own, and there is no token";
         let detail = "call it as localhost or by its address, or configure a token";
         return Err(Rejection::new(Code::OriginNotAllowed, reason).with_detail(detail));
     }
-    called_from(&head.headers, &host)?;
+    if !(access == Access::Page && is_opened(&head.headers)) {
+        called_from(&head.headers, &host)?;
+    }
     match &settings.token {
         Some(token) if access == Access::Operator => {
             let offered = bearer(&head.headers);
@@ -84,6 +90,18 @@ fn called_from(headers: &HeaderMap, host: &Host<'_>) -> Result<(), Rejection> {
         }
     }
     Ok(())
+}
+
+/// Somebody follows a link to the page, which becomes a document of its own: whoever has made the link
+/// neither sees nor frames it.
+fn is_opened(headers: &HeaderMap) -> bool {
+    let says = |name: HeaderName, word: &str| {
+        let mut fields = headers.get_all(name).iter();
+        fields.next().is_some_and(|value| value == word) && fields.next().is_none()
+    };
+    says(SEC_FETCH_MODE, "navigate")
+        && says(SEC_FETCH_DEST, "document")
+        && headers.get(ORIGIN).is_none()
 }
 
 /// Nobody can make these names, or an address, mean another machine.

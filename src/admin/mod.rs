@@ -11,23 +11,36 @@
 //! | `GET /status` | what this is, since when, how much of what is open, how the upstreams' servers are |
 //! | `GET /metrics` | numbers for Prometheus ([`crate::telemetry::metrics`]) |
 //! | `GET /connections` | what is open, by persona; of one tenant, persona or site; each stream with `each=true` |
+//! | `GET /`, `/page.css`, `/page.js` | the page ([`page`]), which holds no data; no token |
+//! | `GET /overview` | everything that the page shows, at one moment ([`overview`]) |
+//! | `GET /events` | the same every second, as an event stream ([`live`]) |
 //! | `POST /reload` | waits for the reload and tells what came of it: 200, or 422 where it was refused |
 //! | `POST /drain` | ends the streams of `{"tenant", "persona" or "site", "within"}`, spread over that time |
 
 mod answer;
+mod content;
 mod guard;
+mod live;
+mod overview;
+mod page;
 mod report;
+mod sight;
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::{Value, json};
 
 use crate::edge::worker::Shared;
 use crate::net::intake::Door;
 use crate::net::service::{self, Service};
 use crate::reload::ReloadOutcome;
+use crate::telemetry::otlp;
 use crate::telemetry::request_id::Generator;
+use overview::Scene;
+use sight::{Reading, Sight};
 
 /// From accept to the last byte of the answer: a reload may wait for others, and read many files.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -39,9 +52,20 @@ pub type Reload = Box<dyn Fn() -> Option<ReloadOutcome> + Send + Sync>;
 /// What operators may do.
 pub struct Operations {
     shared: Arc<Shared>,
+    otlp: otlp::View,
     started: Instant,
     names: Generator,
     reload: OnceLock<Reload>,
+    hub: live::Hub,
+    watched: Mutex<Watched>,
+}
+
+/// What whoever looked last has seen.
+#[derive(Debug, Default)]
+struct Watched {
+    sight: Sight,
+    /// What was told of it, and when.
+    told: Option<(Instant, Arc<Value>)>,
 }
 
 impl fmt::Debug for Operations {
@@ -51,11 +75,63 @@ impl fmt::Debug for Operations {
 }
 
 impl Operations {
-    pub fn new(shared: Arc<Shared>) -> io::Result<Arc<Self>> {
+    /// `otlp` is what sends telemetry.
+    pub fn new(shared: Arc<Shared>, otlp: otlp::View) -> io::Result<Arc<Self>> {
         let mut seed = [0; 16];
         getrandom::fill(&mut seed).map_err(io::Error::other)?;
         let (started, names) = (Instant::now(), Generator::seeded(seed));
-        Ok(Arc::new(Self { shared, started, names, reload: OnceLock::new() }))
+        Ok(Arc::new(Self {
+            shared,
+            otlp,
+            started,
+            names,
+            reload: OnceLock::new(),
+            hub: live::Hub::default(),
+            watched: Mutex::default(),
+        }))
+    }
+
+    /// Looks at everything, and tells of it. It takes a while where there are many personas.
+    fn look(&self) -> Arc<Value> {
+        let snapshot = self.shared.snapshot.load_full();
+        // Who looks at the same time waits: its interval would be nothing.
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let (now, reading) = (Instant::now(), Reading::of(&self.shared.metrics));
+        watched.sight.observe(&reading, now);
+        let told = Arc::new(overview::overview(&Scene {
+            shared: &self.shared,
+            snapshot: &snapshot,
+            sight: &watched.sight,
+            reading: &reading,
+            uptime: self.started.elapsed(),
+            time: SystemTime::now(),
+            telemetry: &self.telemetry(),
+        }));
+        watched.told = Some((now, Arc::clone(&told)));
+        told
+    }
+
+    /// What was told last, where that is not older.
+    fn seen(&self, age: Duration) -> Option<Arc<Value>> {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, told) = watched.told.as_ref()?;
+        (at.elapsed() <= age).then(|| Arc::clone(told))
+    }
+
+    /// What goes out of what is known, and how well.
+    fn telemetry(&self) -> Value {
+        json!({
+            "access_log": if self.shared.log.is_on() { "on" } else { "off" },
+            "access_log_dropped": self.shared.log.dropped(),
+            "spans_dropped": self.otlp.dropped(),
+            "otlp": match self.otlp.sending() {
+                otlp::Sending::Off => "off",
+                otlp::Sending::Ok => "ok",
+                otlp::Sending::Failing => "failing",
+            },
+            "recent_rejections_missed": self.shared.recent.missed(),
+            "watchers": self.hub.watchers(),
+        })
     }
 
     /// How to reload; until this is said a reload is refused.

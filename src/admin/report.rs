@@ -1,6 +1,6 @@
 //! What others know, as JSON. The names are stable: scripts read them.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
@@ -40,20 +40,21 @@ pub(super) fn listed(listed: &Listed) -> Value {
 
 /// By name, each with its servers in the order of the configuration.
 pub(super) fn upstreams(upstreams: &[UpstreamStatus]) -> Value {
-    let server = |server: &ServerStatus| {
-        json!({
-            "address": server.address,
-            "state": server.state.as_str(),
-            "weight": server.weight,
-            "active": server.active,
-        })
-    };
     let servers = |of: &UpstreamStatus| of.servers.iter().map(server).collect::<Vec<_>>();
     let named = |of: &UpstreamStatus| (of.name.to_string(), servers(of).into());
     Value::Object(upstreams.iter().map(named).collect())
 }
 
-fn role(role: Role) -> &'static str {
+pub(super) fn server(server: &ServerStatus) -> Value {
+    json!({
+        "address": server.address,
+        "state": server.state.as_str(),
+        "weight": server.weight,
+        "active": server.active,
+    })
+}
+
+pub(super) fn role(role: Role) -> &'static str {
     match role {
         Role::Persona => "persona",
         Role::Site => "site",
@@ -63,6 +64,18 @@ fn role(role: Role) -> &'static str {
 /// To the millisecond.
 pub(super) fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+/// RFC 3339, to the millisecond.
+pub(super) fn moment(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+/// Seconds since 1970; None where no clock goes so far.
+pub(super) fn instant(seconds: u64) -> Option<SystemTime> {
+    /// The end of the year 9999.
+    const LAST: u64 = 253_402_300_799;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds.min(LAST)))
 }
 
 /// The document, and whether the new configuration serves.
@@ -103,7 +116,7 @@ pub(super) fn held_back(tenants: &[HeldBack]) -> Value {
     tenants.iter().map(tenant).collect()
 }
 
-fn problem(problem: &Problem) -> Value {
+pub(super) fn problem(problem: &Problem) -> Value {
     let severity = match problem.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",

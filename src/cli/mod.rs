@@ -7,6 +7,7 @@
 mod check;
 mod diff;
 mod explain;
+mod log_id;
 mod operate;
 mod place;
 mod run;
@@ -59,6 +60,8 @@ enum Command {
     Sign(sign::Arguments),
     /// Say whether a signed URL or form verifies, and what its signer did otherwise
     Verify(verify::Arguments),
+    /// Print what the access log calls a user
+    LogId(log_id::Arguments),
     /// Print text that is ready to be pasted
     Snippet(snippet::Arguments),
 }
@@ -97,6 +100,7 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(arguments),
         Command::Sign(arguments) => sign::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
+        Command::LogId(arguments) => log_id::run(arguments),
         Command::Snippet(arguments) => snippet::run(arguments),
     }
 }

@@ -17,7 +17,8 @@ use crate::net::intake::Begin;
 use crate::reload::{INTERVAL, Reloader, Watcher};
 use crate::state::streams::Counts;
 use crate::systemd::{self, Watchdog};
-use crate::telemetry::otlp::Warn;
+use crate::telemetry::access_log::LogHandle;
+use crate::telemetry::warn::Warn;
 use crate::upgrade::give::{Event, Host};
 use succeed::{Origin, origin};
 
@@ -132,6 +133,7 @@ fn follow(file: &Path, app: &App, known: (Sources, History)) -> std::io::Result<
     let shared = Arc::clone(app.shared());
     let watcher = Arc::new(Watcher::spawn(reloader, INTERVAL, move |outcome| {
         shared.metrics.server.reloaded(outcome, SystemTime::now());
+        shared.recent.reloaded(outcome, SystemTime::now());
         // A successor says it itself.
         if !shared.custody.is_given() {
             eprintln!("vestibule: {outcome}");
@@ -166,7 +168,7 @@ fn wait(
                 systemd::reloading();
                 watcher.trigger();
             }
-            Next::Signal(Received::Reopen) => reopen(app),
+            Next::Signal(Received::Reopen) => reopen(&app.shared().log),
             Next::Signal(Received::Upgrade) => succeed::call(app),
             Next::Signal(Received::Terminate) => return End::Stopped,
             Next::Signal(Received::Interrupt) => return End::Cut,
@@ -223,12 +225,17 @@ fn drain(app: App, runtime: &tokio::runtime::Runtime, signals: &mut Signals) {
         "vestibule: draining; open: {requests} requests, {events} event streams, {websockets} \
          WebSockets; SIGTERM again ends them now, SIGINT cuts them"
     );
+    let log = app.shared().log.clone();
     let cut = app.drain_while(|time| {
         let signal = runtime.block_on(async { tokio::time::timeout(time, signals.next()).await });
         match signal {
             Ok(Received::Terminate) => Urge::Hurry,
             Ok(Received::Interrupt) => Urge::Stop,
-            Ok(Received::Hangup | Received::Reopen | Received::Upgrade) | Err(_) => Urge::None,
+            Ok(Received::Reopen) => {
+                reopen(&log);
+                Urge::None
+            }
+            Ok(Received::Hangup | Received::Upgrade) | Err(_) => Urge::None,
         }
     });
     if cut > 0 {
@@ -237,8 +244,8 @@ fn drain(app: App, runtime: &tokio::runtime::Runtime, signals: &mut Signals) {
 }
 
 /// After the log was moved away.
-fn reopen(app: &App) {
-    match app.reopen_log() {
+fn reopen(log: &LogHandle) {
+    match log.reopen() {
         Ok(true) => eprintln!("vestibule: the access log was opened anew"),
         Ok(false) => eprintln!("vestibule: the access log is no file: nothing to open anew"),
         Err(error) => eprintln!("vestibule: the access log cannot be opened anew: {error}"),

@@ -20,7 +20,7 @@ use super::source::{At, Spot};
 use super::values::{
     AssertionAlgorithm, Balance, CspMode, FilePath, InjectionPersona, JwtAlgorithm, Line,
     LogTarget, Name, OnUnavailable, Protocol, Rate, Replay, SecretPattern, SecretRef, Size,
-    Timeout, TlsVersion, UserId, UserIdFormat, VariableSource,
+    Timeout, TlsVersion, UserId, UserIdFormat, UserIdsAs, VariableSource,
 };
 use crate::policy::front::compression::{Coding, MediaRange};
 use crate::policy::metadata::Direction;
@@ -167,6 +167,8 @@ section! {
         sample_ratio: Fraction, "OTEL_TRACES_SAMPLER, else 0.01", Enforced;
         /// JSON lines: "stdout", "off" or a file.
         access_log: LogTarget, "stdout", Enforced;
+        /// How the access log names users: "hash" tells them apart, "plain" says who they are.
+        user_id: UserIdsAs, "hash", Enforced;
         /// Personas and sites with numbers of their own; more share their tenant's.
         persona_metrics: Count<1, 1_000_000>, "500", Enforced;
     }

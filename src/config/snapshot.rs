@@ -26,6 +26,7 @@ use crate::policy::injection::InjectionPolicy;
 use crate::policy::limits::Rules;
 use crate::policy::metadata::MetadataPolicy;
 use crate::policy::origin::OriginRules;
+use crate::policy::pseudonym::Pseudonyms;
 use crate::policy::secret::Secret;
 use crate::policy::session::UnixSeconds;
 use crate::policy::session::keys::PersonaKeys;
@@ -191,10 +192,23 @@ pub struct InternalSettings {
 #[derive(Debug, Clone)]
 pub struct TelemetrySettings {
     pub access_log: AccessLog,
+    /// What users are called in it.
+    pub user_ids: UserIds,
     /// Personas and sites that have series of their own.
     pub persona_metrics: usize,
     /// Where traces and metrics go; fixed for the life of the process, but for the sampler.
     pub otlp: OtlpSettings,
+}
+
+/// What users are called where an operator looks.
+#[derive(Debug, Clone, Default)]
+pub enum UserIds {
+    /// Nothing.
+    #[default]
+    Off,
+    /// What they are called by their tenant.
+    Plain,
+    Hashed(Pseudonyms),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

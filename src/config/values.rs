@@ -303,6 +303,7 @@ choice! { Protocol { "http/1.1" => Http1, "h2" => Http2, } }
 choice! { TlsVersion { "1.2" => Tls12, "1.3" => Tls13, } }
 choice! { OnUnavailable { "local" => Local, "deny" => Deny, "allow" => Allow, } }
 choice! { UserId { "required" => Required, "optional" => Optional, "none" => None, } }
+choice! { UserIdsAs { "hash" => Hash, "plain" => Plain, "off" => Off, } }
 choice! { UserIdFormat { "integer" => Integer, "token" => Token, } }
 choice! { CspMode { "merge" => Merge, "replace" => Replace, "report-only" => ReportOnly, } }
 choice! { Replay { "bind" => Bind, "once" => Once, "off" => Off, } }

@@ -23,6 +23,7 @@ use crate::state::custody::Whose;
 use crate::state::streams::Ended;
 use crate::telemetry::access_log::{Record, StreamLog};
 use crate::telemetry::request_id::RequestId;
+use crate::telemetry::trace::TraceId;
 use crate::upstream::client::Client;
 use crate::upstream::connection::Connection;
 use crate::upstream::exchange::Tally;
@@ -125,6 +126,8 @@ pub async fn handle<C: Downstream>(
                 Ok(finish) => finish,
                 Err((rejection, dress)) => {
                     rejected(record.as_deref_mut(), &mut tally, &rejection);
+                    let names = (&request_id, Some(trace.trace_id));
+                    worker.recent.refused(&rejection, dress.owner.as_ref(), names);
                     let answer = refused(client, &rejection, dress, &request_id);
                     tally.status = Some(answer.status);
                     answered(client, deadline, worker.limits().body_timeout, &answer).await
@@ -133,8 +136,8 @@ pub async fn handle<C: Downstream>(
         }
         Prepared::Forward(mut prepare) => {
             client.dress(std::mem::take(&mut prepare.dress));
-            pass(worker, client, deadline, prepare, &request_id, record.as_deref_mut(), &mut tally)
-                .await
+            let names = (&request_id, Some(trace.trace_id));
+            pass(worker, client, deadline, prepare, names, record.as_deref_mut(), &mut tally).await
         }
     };
     tally.ends();
@@ -237,7 +240,7 @@ async fn pass<C: Downstream>(
     client: &mut C,
     deadline: &mut Deadline,
     mut prepare: Box<Prepare>,
-    request_id: &RequestId,
+    names: (&RequestId, Option<TraceId>),
     record: Option<&mut Record>,
     tally: &mut Tally,
 ) -> Finish {
@@ -260,7 +263,8 @@ async fn pass<C: Downstream>(
         Outcome::Reject(rejection) => {
             rejected(record, tally, &rejection);
             let dress = client.undress();
-            let answer = refused(client, &rejection, dress, request_id);
+            worker.recent.refused(&rejection, dress.owner.as_ref(), names);
+            let answer = refused(client, &rejection, dress, names.0);
             tally.status = Some(answer.status);
             match answered(client, deadline, limits.body_timeout, &answer).await {
                 // The request's body was not read to its end, whatever the client believes.

@@ -41,9 +41,6 @@ use crate::upstream::exchange::Upgrade;
 use crate::upstream::forward::{Plan, websocket_accept};
 use crate::upstream::policy::Balance;
 
-/// Bytes of a path in the access log.
-const MAX_PATH: usize = 2048;
-
 /// Free of borrows.
 pub enum Prepared {
     Answer(Answer),
@@ -59,6 +56,8 @@ pub struct Prepare {
     pub open: Open,
     /// When it was decided.
     pub decided: Instant,
+    /// Who asked.
+    pub user_id: Option<Box<str>>,
 }
 
 /// A body that the decision needs, and what the decision is to be made with.
@@ -158,6 +157,9 @@ pub fn prepare(
                     Wire { worker, snapshot, connection, head, request_id, trace, meters, now };
                 let mut prepare = wire.forward(*forward, owner, address, &ambient);
                 prepare.dress.fields = fields;
+                if let Some(record) = &mut record {
+                    record.user_id = prepare.user_id.take();
+                }
                 return (Prepared::Forward(Box::new(prepare)), record, Some(measured));
             }
             _ => Err(Rejection::new(Code::Internal, "forward without an owner")),
@@ -177,6 +179,8 @@ pub fn prepare(
     };
     let mut answer = answer.unwrap_or_else(|rejection| {
         measured.rejected(&rejection);
+        let names = (request_id, Some(trace.trace_id));
+        worker.recent.refused(&rejection, owner.as_ref(), names);
         if let Some(record) = &mut record {
             record.rejected(&rejection);
         }
@@ -264,8 +268,9 @@ impl Wire<'_> {
         dress.is_https = self.connection.scheme_of(&head.fields) == Scheme::Https;
         dress.order = (owner.front().compression.is_some() && forward.websocket.is_none())
             .then(|| self.order(forward.target, ambient.now));
+        let user_id = forward.passport.and_then(|passport| passport.identity.user_id);
         let limits = self.snapshot.server.limits;
-        Prepare { plan, limits, dress, open, decided: self.now }
+        Prepare { plan, limits, dress, open, decided: self.now, user_id }
     }
 
     /// Its place among all that is open. A reload since the decision has not seen it: it is judged
@@ -384,12 +389,18 @@ fn record(
 }
 
 /// The path as it is logged: without what whoever reads it could use, and cut before it waits in
-/// the log's queue.
+/// the log's queue. Where nobody is known whose path it is, it may be any app's.
 fn printable(path: &str, owner: Option<&Owner>) -> String {
     let path = prefix::printable(path);
-    let is_streamlit = owner.and_then(Owner::persona).is_some_and(|p| p.app == AppKind::Streamlit);
-    let path = if is_streamlit { streamlit::printable(&path).into_owned() } else { path.into() };
-    path[..path.floor_char_boundary(MAX_PATH)].to_owned()
+    let app = owner.map(|owner| owner.persona().map(|persona| persona.app));
+    let path = match app {
+        None | Some(Some(AppKind::Streamlit)) => streamlit::printable(&path).into_owned(),
+        Some(_) => path.into_owned(),
+    };
+    match Record::kept(&path) {
+        kept if kept.len() < path.len() => kept.to_owned(),
+        _ => path,
+    }
 }
 
 /// OpenTelemetry's word for a method that is no method.

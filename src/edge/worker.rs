@@ -36,6 +36,7 @@ use crate::telemetry::access_log::LogHandle;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::family::Family;
 use crate::telemetry::metrics::gather::{Sources, gather};
+use crate::telemetry::recent::Recent;
 use crate::telemetry::request_id::{Generator, Random};
 use crate::telemetry::trace::sampler::Sampler;
 use crate::telemetry::trace::{Sink, Tracer};
@@ -65,6 +66,7 @@ pub struct Shared {
     pub passwords: Passwords,
     pub upstreams: Arc<Registry>,
     pub metrics: Metrics,
+    pub recent: Recent,
     pub custody: Custody,
     pub intake: Intake,
     pub pulse: Pulse,
@@ -106,6 +108,7 @@ impl Shared {
             pulse: Pulse::default(),
             upstreams: Arc::default(),
             metrics: Metrics::default(),
+            recent: Recent::default(),
             clock,
             tidied: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
@@ -133,6 +136,7 @@ impl Shared {
 
     fn follow(&self, snapshot: &Snapshot) {
         self.tracer.follow(snapshot.telemetry.otlp.sampler);
+        self.log.call_users(&snapshot.telemetry.user_ids);
         self.streams.follow(snapshot, self.moment());
         // Who is held back comes again.
         let held_back = snapshot.held_back.iter().filter(|it| it.serves == Serves::Nothing);

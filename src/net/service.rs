@@ -3,25 +3,32 @@
 //! It decides nothing but bounds: how many connections, and how long one may take with all that it
 //! does. A connection carries one request; what is asked here is asked once in a while. Nothing
 //! here can slow a worker.
+//!
+//! An answer that says that it is [`Lasting`] may go on for days, as long as somebody takes what it
+//! gives: it is cut [`STALL`] after the last piece of it was taken.
 
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Instant;
 
 use super::intake::Door;
 
@@ -34,6 +41,16 @@ pub(crate) const CONNECTIONS: usize = 256;
 pub(crate) const HEAD_BYTES: usize = 16 * 1024;
 /// After a failed accept (no descriptors, mostly) trying at once would only burn the core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// A lasting answer of which nobody takes anything for so long is cut. Whoever gives one has
+/// something to say more often.
+pub(crate) const STALL: Duration = Duration::from_secs(30);
+/// What the kernel keeps of a lasting answer for a reader that is slow: what is new should reach it
+/// soon, not after minutes of what is old.
+const LASTING_BYTES: usize = 128 * 1024;
+
+/// A response with this among its extensions goes on for as long as its reader takes it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lasting;
 
 /// A running server; dropping it closes it and what is open.
 pub struct Service {
@@ -50,11 +67,12 @@ impl Service {
 }
 
 /// Serves from a thread of that name. A connection has `patience` from accept to the last byte of
-/// its answer.
-pub fn serve<A, F>(name: &str, door: Door, patience: Duration, answer: A) -> io::Result<Service>
+/// its answer, or to the first of one that is [`Lasting`].
+pub fn serve<A, F, B>(name: &str, door: Door, patience: Duration, answer: A) -> io::Result<Service>
 where
     A: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
-    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
 {
     let address = door.address()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -89,10 +107,11 @@ impl fmt::Debug for Service {
     }
 }
 
-async fn accept_all<A, F>(mut door: Door, answer: Arc<A>, patience: Duration)
+async fn accept_all<A, F, B>(mut door: Door, answer: Arc<A>, patience: Duration)
 where
     A: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
-    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
 {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
@@ -114,18 +133,29 @@ where
     }
 }
 
-async fn one<A, F>(
+async fn one<A, F, B>(
     stream: TcpStream,
     answer: Arc<A>,
     patience: Duration,
     permit: OwnedSemaphorePermit,
 ) where
     A: Fn(Request<Incoming>) -> F,
-    F: Future<Output = Response<Full<Bytes>>>,
+    F: Future<Output = Response<B>>,
+    B: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
 {
+    let socket = SockRef::from(&stream);
+    // What cannot be set is a little slower, and bounded all the same.
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_send_buffer_size(LASTING_BYTES);
+    let pace = Arc::new(Pace::new(patience));
     let service = service_fn(|request| {
-        let response = answer(request);
-        async move { Ok::<_, Infallible>(response.await) }
+        let (response, pace) = (answer(request), Arc::clone(&pace));
+        async move {
+            let response = response.await;
+            let lasts = response.extensions().get::<Lasting>().is_some();
+            let pace = lasts.then_some(pace);
+            Ok::<_, Infallible>(response.map(|body| Paced { body, pace }))
+        }
     });
     let connection = http1::Builder::new()
         .keep_alive(false)
@@ -134,7 +164,73 @@ async fn one<A, F>(
         // Who is connected and says nothing keeps others out.
         .header_read_timeout(HEAD_PATIENCE)
         .serve_connection(TokioIo::new(stream), service);
-    // Who goes away, or never says what it wants, is its own business.
-    let _ = tokio::time::timeout(patience, connection).await;
+    tokio::select! {
+        // Who goes away, or never says what it wants, is its own business.
+        _ = connection => {}
+        () = pace.runs_out() => {}
+    }
     drop(permit);
+}
+
+/// When a connection has taken too long.
+#[derive(Debug)]
+struct Pace {
+    began: Instant,
+    /// Milliseconds after that.
+    until: AtomicU64,
+}
+
+impl Pace {
+    fn new(patience: Duration) -> Self {
+        let pace = Self { began: Instant::now(), until: AtomicU64::new(0) };
+        pace.allow(patience);
+        pace
+    }
+
+    fn allow(&self, more: Duration) {
+        let until = self.began.elapsed().saturating_add(more).as_millis();
+        self.until.store(u64::try_from(until).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    async fn runs_out(&self) {
+        loop {
+            let until = Duration::from_millis(self.until.load(Ordering::Relaxed));
+            let Some(left) = until.checked_sub(self.began.elapsed()) else { return };
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left).await;
+        }
+    }
+}
+
+/// A body; of a lasting one, each piece that is taken earns the next one time.
+#[derive(Debug)]
+struct Paced<B> {
+    body: B,
+    pace: Option<Arc<Pace>>,
+}
+
+impl<B: Body<Data = Bytes, Error = Infallible> + Unpin> Body for Paced<B> {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let (Poll::Ready(Some(_)), Some(pace)) = (&polled, &self.pace) {
+            pace.allow(STALL);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }

@@ -12,6 +12,7 @@ pub mod launch;
 pub mod limits;
 pub mod metadata;
 pub mod origin;
+pub mod pseudonym;
 pub mod query;
 pub mod secret;
 pub mod session;

@@ -2,13 +2,16 @@
 //!
 //! A worker puts a record into a bounded queue and goes on; a thread of its own formats and writes
 //! them in batches. A full queue drops records and counts them: a slow disk never slows a request.
-//! No query, no header value but the request id, ever.
+//! No query, no header value but the request id, ever; no user id of a request that was refused.
+//! What users are called is decided in the thread that writes ([`UserIds`]).
 //!
 //! A file that was moved away is opened anew on request ([`LogHandle::reopen`]), as logrotate asks
 //! with SIGUSR1: what was written before goes to the old one, no line is cut or lost.
 
+mod line;
+
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,18 +21,23 @@ use std::time::{Duration, SystemTime};
 
 use crossbeam_queue::ArrayQueue;
 use http::{Method, StatusCode};
-use serde_json::json;
 use tokio::time::Instant;
 
 use super::request_id::RequestId;
 use super::trace::Streaming;
 use super::trace::context::TraceId;
-use crate::config::snapshot::AccessLog;
+use crate::config::snapshot::{AccessLog, UserIds};
 use crate::rejection::Rejection;
 use crate::upstream::exchange::Tally;
+use line::LONGEST_LINE;
+pub use line::Lines;
 
 /// Records that may wait to be written.
 const QUEUE: usize = 16 * 1024;
+/// Bytes of a path in a line, as it is written there.
+const LONGEST_PATH: usize = 2048;
+/// Bytes that are written at once, and whatever else the last line has.
+const BATCH: usize = 64 * 1024;
 /// How long the writer gathers after the first record of a batch.
 const GATHER: Duration = Duration::from_millis(50);
 
@@ -44,6 +52,8 @@ pub struct Record {
     pub tenant: Option<Arc<str>>,
     pub persona: Option<Arc<str>>,
     pub device: Option<Arc<str>>,
+    /// Who asked, as their tenant calls them.
+    pub user_id: Option<Box<str>>,
     pub client: IpAddr,
     pub request_id: RequestId,
     pub trace_id: Option<TraceId>,
@@ -70,6 +80,7 @@ impl Default for Record {
             tenant: None,
             persona: None,
             device: None,
+            user_id: None,
             client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             request_id: RequestId::default(),
             trace_id: None,
@@ -87,7 +98,14 @@ impl Default for Record {
 }
 
 impl Record {
+    /// As much of a path as a line has room for, and enough more that it shows where it was cut.
+    pub fn kept(path: &str) -> &str {
+        &path[..path.ceil_char_boundary(LONGEST_PATH + 1)]
+    }
+
+    /// It was refused, at whatever stage: nobody vouches any longer for who asked.
     pub fn rejected(&mut self, rejection: &Rejection) {
+        self.user_id = None;
         self.code = Some(rejection.code.as_str());
         self.reason = Some(rejection.reason);
     }
@@ -104,58 +122,6 @@ impl Record {
         self.first_byte = tally.first_byte.map(|at| at.duration_since(started));
         self.aborted = aborted;
     }
-
-    fn line(&self) -> serde_json::Value {
-        let mut line = json!({
-            "time": humantime::format_rfc3339_millis(self.time).to_string(),
-            "method": self.method.as_str(),
-            "scheme": self.scheme,
-            "protocol": self.protocol,
-            "client": self.client.to_string(),
-            "request_bytes": self.request_bytes,
-            "response_bytes": self.response_bytes,
-            "duration_ms": millis(self.duration),
-            "request_id": self.request_id.as_str(),
-        });
-        let mut put = |key: &str, value: serde_json::Value| {
-            line[key] = value;
-        };
-        if let Some(trace_id) = self.trace_id {
-            put("trace_id", json!(trace_id.to_string()));
-        }
-        if let Some(host) = &self.host {
-            put("host", json!(host));
-        }
-        if let Some(path) = &self.path {
-            put("path", json!(path));
-        }
-        let labels =
-            [("tenant", &self.tenant), ("persona", &self.persona), ("device", &self.device)];
-        for (key, value) in labels {
-            if let Some(value) = value {
-                put(key, json!(&**value));
-            }
-        }
-        if let Some(status) = self.status {
-            put("status", json!(status.as_u16()));
-        }
-        if let Some(first_byte) = self.first_byte {
-            put("first_byte_ms", json!(millis(first_byte)));
-        }
-        for (key, value) in [("code", self.code), ("reason", self.reason)] {
-            if let Some(value) = value {
-                put(key, json!(value));
-            }
-        }
-        if self.aborted {
-            put("aborted", json!(true));
-        }
-        line
-    }
-}
-
-fn millis(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
 }
 
 /// A worker's way to the log.
@@ -175,6 +141,8 @@ struct Shared {
     path: Option<PathBuf>,
     /// The same path opened anew; the writer goes over to it.
     fresh: Mutex<Option<File>>,
+    /// What users are called from the next lines on, where that is new.
+    user_ids: Mutex<Option<UserIds>>,
 }
 
 impl LogHandle {
@@ -196,6 +164,14 @@ impl LogHandle {
             && let Some(writer) = shared.writer.get()
         {
             writer.unpark();
+        }
+    }
+
+    /// What users are called from now on.
+    pub fn call_users(&self, user_ids: &UserIds) {
+        if let Some(shared) = &self.shared {
+            let mut next = shared.user_ids.lock().unwrap_or_else(PoisonError::into_inner);
+            *next = Some(user_ids.clone());
         }
     }
 
@@ -290,11 +266,11 @@ pub fn start(destination: &AccessLog) -> io::Result<(LogHandle, LogWriter)> {
             AccessLog::Off | AccessLog::Stdout => None,
         },
         fresh: Mutex::default(),
+        user_ids: Mutex::default(),
     });
     let inside = Arc::clone(&shared);
-    let thread = std::thread::Builder::new()
-        .name("access-log".into())
-        .spawn(move || run(&inside, BufWriter::with_capacity(64 * 1024, out)))?;
+    let thread =
+        std::thread::Builder::new().name("access-log".into()).spawn(move || run(&inside, out))?;
     // Nobody else sets it, so it is empty.
     let _ = shared.writer.set(thread.thread().clone());
     let writer = LogWriter { shared: Some(Arc::clone(&shared)), thread: Some(thread) };
@@ -306,19 +282,21 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 #[allow(clippy::disallowed_methods, reason = "a thread of its own, no worker")]
-fn run(shared: &Shared, mut out: BufWriter<Box<dyn Write + Send>>) {
+fn run(shared: &Shared, mut out: Box<dyn Write + Send>) {
+    let (mut lines, mut buffer) = (Lines::default(), Vec::with_capacity(BATCH + LONGEST_LINE));
     loop {
-        let fresh = shared.fresh.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(file) = fresh {
-            let _ = out.flush();
-            out = BufWriter::with_capacity(64 * 1024, Box::new(file));
+        if let Some(file) = shared.fresh.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            out = Box::new(file);
         }
-        while let Some(record) = shared.queue.pop() {
-            // A log that cannot be written must not stop the server; the next line may succeed.
-            let _ = serde_json::to_writer(&mut out, &record.line());
-            let _ = out.write_all(b"\n");
+        if let Some(next) = shared.user_ids.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            lines.call_users(next);
         }
-        let _ = out.flush();
+        while buffer.len() < BATCH
+            && let Some(record) = shared.queue.pop()
+        {
+            lines.write(&record, &mut buffer);
+        }
+        write(&mut out, &mut buffer);
         if shared.stop.load(Ordering::Acquire) && shared.queue.is_empty() {
             return;
         }
@@ -332,6 +310,12 @@ fn run(shared: &Shared, mut out: BufWriter<Box<dyn Write + Send>>) {
             }
         }
     }
+}
+
+/// A log that cannot be written must not stop the server; the next batch may succeed.
+fn write(out: &mut Box<dyn Write + Send>, buffer: &mut Vec<u8>) {
+    let _ = out.write_all(buffer).and_then(|()| out.flush());
+    buffer.clear();
 }
 
 impl Drop for LogWriter {
@@ -348,57 +332,4 @@ impl Drop for LogWriter {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_json_and_arrive_in_order() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("access.log");
-        let (handle, writer) = start(&AccessLog::File(path.clone())).unwrap();
-        for index in 0..100 {
-            let path = Some(format!("/{index}\n\"\u{1}"));
-            handle.write(Box::new(Record { path, ..Record::default() }));
-        }
-        drop(writer);
-        let text = std::fs::read_to_string(path).unwrap();
-        let paths: Vec<_> = text
-            .lines()
-            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["path"].clone())
-            .collect();
-        assert_eq!(paths.len(), 100);
-        assert_eq!(paths[99], json!("/99\n\"\u{1}"));
-        assert_eq!(handle.dropped(), 0);
-    }
-
-    #[test]
-    fn a_file_that_was_moved_away_is_opened_anew_and_no_line_is_lost() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, moved) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
-        let (handle, writer) = start(&AccessLog::File(path.clone())).unwrap();
-        let lines = |path: &Path| std::fs::read_to_string(path).unwrap_or_default().lines().count();
-        handle.write(Box::default());
-        let until = std::time::Instant::now() + Duration::from_secs(10);
-        while lines(&path) < 1 {
-            assert!(std::time::Instant::now() < until);
-            std::thread::yield_now();
-        }
-        std::fs::rename(&path, &moved).unwrap();
-        handle.write(Box::default());
-        assert!(handle.reopen().unwrap());
-        handle.write(Box::default());
-        drop(writer);
-        assert_eq!(lines(&moved) + lines(&path), 3);
-        assert!(lines(&moved) >= 1 && lines(&path) >= 1);
-    }
-
-    #[test]
-    fn a_log_that_is_no_file_and_a_folder_that_is_gone_are_told_of() {
-        assert!(!LogHandle::off().reopen().unwrap());
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("access.log");
-        let (handle, _writer) = start(&AccessLog::File(path)).unwrap();
-        folder.close().unwrap();
-        assert!(handle.reopen().is_err());
-    }
-}
+mod tests;

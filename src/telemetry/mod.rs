@@ -3,5 +3,7 @@
 pub mod access_log;
 pub mod metrics;
 pub mod otlp;
+pub mod recent;
 pub mod request_id;
 pub mod trace;
+pub mod warn;

@@ -90,6 +90,20 @@ impl Certificate {
     }
 }
 
+impl Certificate {
+    /// Who has signed it, for people: the organisation and the common name, as far as they are said.
+    pub fn issuer(&self) -> Option<String> {
+        let (_, parsed) = X509Certificate::from_der(self.key.cert.first()?).ok()?;
+        let issuer = parsed.issuer();
+        let organization = issuer.iter_organization().next().and_then(|it| it.as_str().ok());
+        let name = issuer.iter_common_name().next().and_then(|it| it.as_str().ok());
+        match (organization, name) {
+            (Some(organization), Some(name)) => Some(format!("{organization}, {name}")),
+            (one, other) => one.or(other).map(str::to_owned),
+        }
+    }
+}
+
 /// The leaf's DNS names, lower case. The common name does not count: browsers ignore it.
 fn dns_names(leaf: &X509Certificate<'_>) -> Vec<Box<str>> {
     let Ok(Some(extension)) = leaf.subject_alternative_name() else { return Vec::new() };

@@ -131,7 +131,7 @@ impl Group {
         tried: &[MemberId],
     ) -> Option<usize> {
         let list = &members.list;
-        let panics = self.panics.load(Ordering::Relaxed);
+        let panics = self.panics();
         let is_new = |at: usize| tried.is_empty() || !tried.contains(&list[at].id);
         let weight = |at: usize| match is_new(at) {
             true if panics => FULL,
@@ -271,6 +271,11 @@ impl Group {
         }
     }
 
+    /// All servers are used, whatever is known of them.
+    pub fn panics(&self) -> bool {
+        self.panics.load(Ordering::Relaxed)
+    }
+
     pub fn status(&self, now: Instant) -> Vec<ServerStatus> {
         self.tick(now);
         let slow_start = self.upstream.load().policy.slow_start;
@@ -281,6 +286,11 @@ impl Group {
             active: member.active(),
         };
         self.members.load().list.iter().map(status).collect()
+    }
+
+    /// What it is asked to bear now.
+    pub fn bears(&self) -> Load {
+        self.load(&self.members.load())
     }
 
     fn change(&self) -> MutexGuard<'_, ()> {

@@ -4,7 +4,8 @@
 //!   what is known of them, which outlives snapshots.
 //! - [`group`] is one upstream: its servers ([`member`]), how each is doing ([`condition`]), how much
 //!   it is asked to bear ([`circuit`]), who stays where ([`affinity`]); [`select`] picks the next.
-//! - [`watch`] is the thread that asks servers how they are ([`check`]) and names for addresses.
+//! - [`watch`] is the thread that asks servers how they are ([`check`]) and names for addresses, and [`news`]
+//!   what operators are told of that.
 //! - [`fleet`] is what a worker lends to a request; [`connect`] opens a connection, [`pool`] keeps those that can be used again.
 //! - [`connection`] speaks HTTP/1.1 as a client, strictly, and [`http2`] HTTP/2; [`server`] is what
 //!   an exchange needs of either, [`client`] what it needs of whoever asked.
@@ -31,6 +32,7 @@ pub mod forward;
 pub mod group;
 pub mod http2;
 pub mod member;
+pub mod news;
 mod on_server;
 pub mod passage;
 pub mod policy;

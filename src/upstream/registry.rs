@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
+use super::circuit::Load;
 use super::group::{Group, ServerStatus};
 use crate::config::snapshot::Upstream;
 
@@ -38,6 +39,17 @@ struct Named {
 pub struct UpstreamStatus {
     pub name: Arc<str>,
     pub servers: Vec<ServerStatus>,
+    /// What it bears now.
+    pub load: Load,
+    /// Too few servers are usable to be choosy.
+    pub panics: bool,
+}
+
+impl UpstreamStatus {
+    /// All of its servers are usable.
+    pub fn is_well(&self) -> bool {
+        !self.panics && self.servers.iter().all(|server| server.weight > 0)
+    }
 }
 
 impl Registry {
@@ -109,6 +121,8 @@ impl Registry {
         let status = |(name, named): (&Arc<str>, &Named)| UpstreamStatus {
             name: Arc::clone(name),
             servers: named.group.status(now),
+            load: named.group.bears(),
+            panics: named.group.panics(),
         };
         let mut all: Vec<_> = live.map(status).collect();
         all.sort_unstable_by(|one, other| one.name.cmp(&other.name));

@@ -17,9 +17,11 @@ use tokio::sync::oneshot;
 use super::check::check;
 use super::group::Group;
 use super::member::{Member, MemberId};
+use super::news::News;
 use super::registry::Registry;
 use super::select::{mix, stable_hash};
 use crate::config::snapshot::{ServerAddress, ServerId, Upstream};
+use crate::telemetry::warn::Warn;
 
 /// How exactly intervals are kept.
 const TICK: Duration = Duration::from_millis(100);
@@ -41,7 +43,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn start(registry: Arc<Registry>, resolve: Resolve) -> io::Result<Self> {
+    /// `warn` hears of servers that come to be left alone, and of their return.
+    pub fn start(registry: Arc<Registry>, resolve: Resolve, warn: Warn) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(LOOK_UPS)
@@ -49,7 +52,7 @@ impl Watch {
             .build()?;
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name("upstreams".into()).spawn(move || {
-            runtime.block_on(watch(&registry, resolve, stopped));
+            runtime.block_on(watch(&registry, resolve, &warn, stopped));
             // A name that is still being resolved is not waited for.
             runtime.shutdown_background();
         })?;
@@ -73,9 +76,15 @@ pub fn system(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok(std::net::ToSocketAddrs::to_socket_addrs(&(name, port))?.collect())
 }
 
-async fn watch(registry: &Registry, resolve: Resolve, mut stopped: oneshot::Receiver<()>) {
+async fn watch(
+    registry: &Registry,
+    resolve: Resolve,
+    warn: &Warn,
+    mut stopped: oneshot::Receiver<()>,
+) {
     let mut checks = Agenda::default();
     let mut names = Agenda::default();
+    let mut news = News::default();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut tidied = Instant::now();
@@ -89,7 +98,9 @@ async fn watch(registry: &Registry, resolve: Resolve, mut stopped: oneshot::Rece
             look_up(&mut names, &group, resolve, now);
             ask(&mut checks, &group, now);
             group.tick(now);
+            news.of(&group, now).iter().for_each(|what| warn.say(what));
         }
+        news.forget_others();
         checks.forget_others();
         names.forget_others();
         if now.duration_since(tidied) >= TIDY {

@@ -327,6 +327,27 @@ def test_the_launcher_of_the_seed_navigates_and_posts_at_once(
     assert stage.path() == "/?user_id=12345&v=1"
 
 
+def test_an_acknowledgement_of_a_document_that_is_leaving_is_given_again(stage: Stage) -> None:
+    """It may arrive when its document is gone, and then the page cannot tell whose word it is."""
+    stage.holds = True
+    stage.open()
+    documents: list[Route] = []
+    stage.page.route(f"{CHAT}/held", lambda route: documents.append(route))
+    stage.send()
+    stage.wait(lambda: len(stage.held) == 1, "the request")
+    stage.go("/held")
+    stage.wait(lambda: len(documents) == 1, "the navigation")
+    stage.holds = False
+    stage.answer(stage.held.pop())
+    stage.wait(lambda: stage.count("ack") == 1, "the ack of the document that leaves")
+    stage.settle()
+    documents[0].fallback()
+    stage.wait(lambda: stage.count("ack") == 2, "the ack of its successor")
+    assert [body for _, body, _ in stage.posts] == [PAYLOAD] * 2
+    stage.settle()
+    assert stage.page.frames[1].evaluate("sessionStorage.length") == 0
+
+
 @pytest.mark.parametrize(("query", "asked_again"), [("?user_id=12345", True), ("", True), ("?user_id=7", False)])
 def test_the_next_document_finishes_what_a_navigation_cut(stage: Stage, query: str, asked_again: bool) -> None:
     stage.holds = True

@@ -10,6 +10,7 @@
 
 mod harness;
 
+mod admin;
 mod compression;
 mod endurance;
 mod errors;

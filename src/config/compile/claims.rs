@@ -230,22 +230,37 @@ impl<'p> Claims<'p> {
         for (bidder, one) in self.bidders.iter().enumerate().filter(|(_, it)| it.choice.is_none()) {
             for placed in one.bids().flat_map(|(_, bid)| &bid.part.placed) {
                 for (host, _) in placed.hosts() {
-                    let path: Cow<'p, str> = match &placed.what {
-                        Claimant::Persona(persona) if self.shared.contains(host) => {
-                            (&*persona.path).into()
-                        }
-                        _ => "/".into(),
-                    };
-                    let own = if self.shared.contains(host) { path.clone() } else { "".into() };
-                    let above = above(self.shared, &self.wildcards, placed, host);
-                    if !self.is_taken(&(host, own)) && !above.iter().any(|(it, _)| self.is_held(it))
-                    {
-                        held.push(Held { bidder, host, path });
-                    }
+                    let paths = self.paths(placed, host).into_iter();
+                    let free = paths.filter(|path| self.is_free(placed, host, path));
+                    held.extend(free.map(|path| Held { bidder, host, path: path.into() }));
                 }
             }
         }
         held
+    }
+
+    /// Below which everything is its own.
+    fn paths(&self, placed: &'p Placed, host: &str) -> SmallVec<[&'p str; 2]> {
+        match &placed.what {
+            Claimant::Persona(persona) if self.shared.contains(host) => {
+                std::iter::once(&*persona.path).chain(shells(persona)).collect()
+            }
+            Claimant::Persona(_) | Claimant::Site(_) => SmallVec::from_slice(&["/"]),
+        }
+    }
+
+    /// Nobody serves there, nor on the way there.
+    fn is_free(&self, placed: &'p Placed, host: &'p str, path: &'p str) -> bool {
+        let own = if self.shared.contains(host) { path } else { "" };
+        let above = above(self.shared, &self.wildcards, placed, host).into_iter();
+        let mut above = above.filter(|(_, what)| match what {
+            Address::Shell(shell) => *shell == path,
+            Address::Itself | Address::Device(_) => match &placed.what {
+                Claimant::Persona(persona) => own.is_empty() || path == &*persona.path,
+                Claimant::Site(_) => true,
+            },
+        });
+        !self.is_taken(&(host, own.into())) && !above.any(|(key, _)| self.is_held(&key))
     }
 
     fn is_active(&self, entry: &Entry<'_>) -> bool {

@@ -148,7 +148,7 @@ pub fn common(root: &Root, has_files: bool, compiler: &mut Compiler<'_>) -> Comm
     Common {
         admin: server::admin(root, compiler),
         internal: server::internal(root),
-        telemetry: telemetry::compile(root, compiler),
+        telemetry: telemetry::compile(root, &sessions, compiler),
         facts: Facts::of(root, &sessions),
         server,
         upstreams,

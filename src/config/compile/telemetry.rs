@@ -4,17 +4,23 @@ use std::sync::Arc;
 
 use super::super::error::Wrong;
 use super::super::raw::{Root, Telemetry};
-use super::super::snapshot::{AccessLog, TelemetrySettings};
+use super::super::snapshot::{AccessLog, TelemetrySettings, UserIds};
 use super::super::source::Spot;
 use super::super::upstream_tls::{Authorities, Trust, client_config};
-use super::super::values::LogTarget;
+use super::super::values::{LogTarget, UserIdsAs};
 use super::Compiler;
+use crate::policy::pseudonym::Pseudonyms;
+use crate::policy::session::keys::SessionSecrets;
 use crate::telemetry::otlp::settings::{OtlpSettings, Said, Target, settings};
 
 /// Personas and sites with numbers of their own.
 const PERSONA_METRICS: u64 = 500;
 
-pub fn compile(root: &Root, compiler: &mut Compiler<'_>) -> TelemetrySettings {
+pub fn compile(
+    root: &Root,
+    sessions: &SessionSecrets,
+    compiler: &mut Compiler<'_>,
+) -> TelemetrySettings {
     let default = Telemetry::default();
     let raw = root.telemetry.as_ref().map_or(&default, |at| &at.value);
     let access_log = match raw.access_log.as_ref().map(|at| &at.value) {
@@ -22,10 +28,16 @@ pub fn compile(root: &Root, compiler: &mut Compiler<'_>) -> TelemetrySettings {
         Some(LogTarget::Off) => AccessLog::Off,
         Some(LogTarget::File(path)) => AccessLog::File(compiler.base.join(path)),
     };
+    let user_ids = match raw.user_id.as_ref().map(|at| at.value) {
+        None | Some(UserIdsAs::Hash) => UserIds::Hashed(Pseudonyms::new(sessions)),
+        Some(UserIdsAs::Plain) => UserIds::Plain,
+        Some(UserIdsAs::Off) => UserIds::Off,
+    };
     let section = root.telemetry.as_ref().map_or(Spot::default(), |at| at.spot);
     let persona_metrics = raw.persona_metrics.as_ref().map_or(PERSONA_METRICS, |at| at.value.0);
     let persona_metrics = persona_metrics as usize;
-    TelemetrySettings { access_log, otlp: otlp(raw, section, compiler), persona_metrics }
+    let otlp = otlp(raw, section, compiler);
+    TelemetrySettings { access_log, user_ids, otlp, persona_metrics }
 }
 
 fn otlp(raw: &Telemetry, section: Spot, compiler: &mut Compiler<'_>) -> OtlpSettings {

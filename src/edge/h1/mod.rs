@@ -140,6 +140,7 @@ async fn refuse(
     client.keep_alive = false;
     let answer = respond::problem(rejection, request_id.as_str());
     worker.metrics.of(None).rejected(rejection);
+    worker.recent.refused(rejection, None, (&request_id, None));
     if worker.log.is_on() {
         let mut record = Record {
             client: facts.client,

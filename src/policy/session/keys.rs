@@ -31,6 +31,11 @@ impl SessionSecrets {
         Self(std::iter::once(signs).chain(verify_too).collect())
     }
 
+    pub fn signs(&self) -> &Secret {
+        // Never none, as it is made.
+        &self.0[0]
+    }
+
     /// The one that signs, then those on their way out.
     pub fn iter(&self) -> impl Iterator<Item = &Secret> {
         self.0.iter()

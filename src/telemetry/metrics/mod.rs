@@ -137,20 +137,26 @@ impl Metrics {
         })
     }
 
+    /// Who has numbers of its own.
+    pub fn plan(&self) -> Arc<Plan> {
+        self.plan.load_full()
+    }
+
     fn enter(&self, key: OwnerKey) -> Arc<OwnerMeters> {
         let plan = self.plan.load();
         lock(&self.owners).get(plan.owner(key), plan.room(), OwnerKey::others, OwnerMeters::new)
     }
 
     /// Of all owners that were ever asked for and are not forgotten, in the order of their labels.
-    fn owners(&self) -> Vec<Arc<OwnerMeters>> {
+    pub fn owners(&self) -> Vec<Arc<OwnerMeters>> {
         let mut all = lock(&self.owners).all();
         all.push(Arc::clone(&self.nobody));
         all.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         all
     }
 
-    fn upstreams(&self) -> Vec<Arc<UpstreamMeters>> {
+    /// Of all upstreams, likewise.
+    pub fn upstreams(&self) -> Vec<Arc<UpstreamMeters>> {
         let mut all = lock(&self.upstreams).all();
         all.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         all

@@ -125,6 +125,15 @@ impl Plan {
         self.owners.contains(key)
     }
 
+    /// Everybody who has labels, those that share among them.
+    pub fn owners(&self) -> impl Iterator<Item = &OwnerKey> {
+        self.owners.iter()
+    }
+
+    pub fn owner_count(&self) -> usize {
+        self.owners.len()
+    }
+
     pub fn has_upstream(&self, name: &Arc<str>) -> bool {
         self.upstreams.contains(name)
     }

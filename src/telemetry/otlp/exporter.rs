@@ -1,6 +1,8 @@
 //! The sending thread: gathers batches, sends them one after the other, and gives up in time.
 
 use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,9 +18,10 @@ use tokio::time::Instant;
 
 use super::settings::{OtlpSettings, Signal};
 use super::transport::{Sent, Way};
-use super::{FLUSH, Shared, Warn};
+use super::{FLUSH, Shared};
 use crate::telemetry::request_id::Generator;
 use crate::telemetry::trace::{Sink, tell};
+use crate::telemetry::warn::Warn;
 
 /// Between two warnings.
 const QUIET: Duration = Duration::from_secs(60);
@@ -38,6 +41,8 @@ pub struct Exporter {
 /// Speaks up once in a while.
 struct Warner {
     warn: Warn,
+    /// The last attempt was in vain; for whoever looks.
+    failing: Arc<AtomicBool>,
     state: RefCell<Quiet>,
 }
 
@@ -51,10 +56,14 @@ struct Quiet {
 type Stopped = watch::Receiver<bool>;
 
 impl Exporter {
-    pub fn new(settings: OtlpSettings, warn: Warn, seed: [u8; 16]) -> Self {
+    pub fn new(
+        settings: OtlpSettings,
+        (warn, failing): (Warn, Arc<AtomicBool>),
+        seed: [u8; 16],
+    ) -> Self {
         let ids = Generator::seeded(seed);
         let resource = resource(&settings, &ids);
-        let warner = Warner { warn, state: RefCell::default() };
+        let warner = Warner { warn, failing, state: RefCell::default() };
         Self { settings, ids, resource, warner }
     }
 
@@ -177,7 +186,7 @@ impl Exporter {
 
     fn heard(&self, way: &Way, sent: &Sent, count: u64) {
         match sent {
-            Sent::Taken => {}
+            Sent::Taken => self.warner.failing.store(false, Ordering::Relaxed),
             Sent::InPart(refused) => self.warner.lost(way, "it took a part of them", *refused),
             Sent::Again(why, _) | Sent::Lost(why) => self.warner.lost(way, why, count),
         }
@@ -201,6 +210,7 @@ impl Warner {
     }
 
     fn lost(&self, way: &Way, why: &str, count: u64) {
+        self.failing.store(true, Ordering::Relaxed);
         let mut state = self.state.borrow_mut();
         state.lost += count;
         if state.spoke.is_some_and(|spoke| spoke.elapsed() < QUIET) {

@@ -18,6 +18,7 @@ mod transport;
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -26,38 +27,13 @@ use opentelemetry_proto::tonic::metrics::v1::Metric;
 use tokio::sync::watch;
 
 use super::trace::Sink;
+use super::warn::Warn;
 use exporter::Exporter;
 use outbox::Outbox;
 use settings::OtlpSettings;
 
 /// Stopping waits so long for what is left to be sent.
 pub const FLUSH: Duration = Duration::from_secs(5);
-
-/// Says something to the operator; nothing by default. Asked at most once a minute.
-#[derive(Clone)]
-pub struct Warn(Arc<dyn Fn(&str) + Send + Sync>);
-
-impl Warn {
-    pub fn new(warn: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(warn))
-    }
-
-    fn say(&self, what: &str) {
-        (self.0)(what);
-    }
-}
-
-impl Default for Warn {
-    fn default() -> Self {
-        Self::new(|_| {})
-    }
-}
-
-impl fmt::Debug for Warn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Warn(..)")
-    }
-}
 
 /// Reads all metrics as they are now. Asked on the sending thread, every `OTEL_METRIC_EXPORT_INTERVAL` and once at the end.
 pub type Metrics = Box<dyn Fn() -> Vec<Metric> + Send + Sync>;
@@ -73,6 +49,18 @@ pub struct Otlp {
 struct Shared {
     traces: Option<Sink>,
     metrics: OnceLock<Metrics>,
+    is_on: bool,
+    failing: Arc<AtomicBool>,
+}
+
+/// How sending goes, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sending {
+    /// Nothing is sent.
+    Off,
+    Ok,
+    /// The last attempt was in vain, or in part.
+    Failing,
 }
 
 impl Otlp {
@@ -80,9 +68,10 @@ impl Otlp {
     pub fn start(settings: OtlpSettings, warn: Warn) -> io::Result<Self> {
         let outbox = || Arc::new(Outbox::new(settings.queue, settings.batch));
         let traces = settings.traces.as_ref().map(|_| outbox());
-        let shared = Arc::new(Shared { traces, metrics: OnceLock::new() });
-        let (stop, stopped) = watch::channel(false);
         let is_on = settings.traces.is_some() || settings.metrics.is_some();
+        let (metrics, failing) = (OnceLock::new(), Arc::default());
+        let shared = Arc::new(Shared { traces, metrics, is_on, failing });
+        let (stop, stopped) = watch::channel(false);
         let thread = match is_on {
             true => Some(spawn(Arc::clone(&shared), settings, warn, stopped)?),
             false => None,
@@ -103,7 +92,37 @@ impl Otlp {
 
     /// Requests whose spans found no room.
     pub fn dropped(&self) -> u64 {
-        self.shared.traces.as_ref().map_or(0, |traces| traces.dropped())
+        self.view().dropped()
+    }
+
+    /// For whoever wants to know how it goes.
+    pub fn view(&self) -> View {
+        View(Arc::clone(&self.shared))
+    }
+}
+
+/// How the pipe is, long after it was handed out.
+#[derive(Clone)]
+pub struct View(Arc<Shared>);
+
+impl View {
+    /// Requests whose spans found no room.
+    pub fn dropped(&self) -> u64 {
+        self.0.traces.as_ref().map_or(0, |traces| traces.dropped())
+    }
+
+    pub fn sending(&self) -> Sending {
+        match (self.0.is_on, self.0.failing.load(Ordering::Relaxed)) {
+            (false, _) => Sending::Off,
+            (true, false) => Sending::Ok,
+            (true, true) => Sending::Failing,
+        }
+    }
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View").field("sending", &self.sending()).finish_non_exhaustive()
     }
 }
 
@@ -133,7 +152,7 @@ fn spawn(
     let mut seed = [0; 16];
     getrandom::fill(&mut seed).map_err(io::Error::other)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let exporter = Exporter::new(settings, warn, seed);
+    let exporter = Exporter::new(settings, (warn, Arc::clone(&shared.failing)), seed);
     std::thread::Builder::new().name("otlp".into()).spawn(move || {
         runtime.block_on(exporter.run(&shared, stopped));
         // A name that is still being resolved is not waited for.

@@ -34,7 +34,8 @@ pub mod tell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use context::{Flags, SpanId, TraceId, TraceParent, TraceState};
+pub use context::TraceId;
+use context::{Flags, SpanId, TraceParent, TraceState};
 use sampler::Sampler;
 pub use spans::{Spans, Streaming};
 

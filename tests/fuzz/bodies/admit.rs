@@ -216,6 +216,7 @@ fn snapshot(http_mode: HttpMode) -> Snapshot {
         internal: InternalSettings { listen: None },
         telemetry: TelemetrySettings {
             access_log: AccessLog::Off,
+            user_ids: Default::default(),
             persona_metrics: 500,
             otlp: OtlpSettings::off(),
         },

@@ -1,5 +1,9 @@
 //! Health checks, ejection, and what a reload leaves alone.
 
+use std::sync::{Arc, Mutex};
+
+use vestibule::telemetry::warn::Warn;
+
 use super::*;
 
 const CHECKED: &str = "health = { path = \"/health\", interval = \"100ms\", timeout = \"1s\", \
@@ -81,4 +85,21 @@ fn where_every_server_is_ill_all_are_used() {
     let proxy = start(&[&one, &two], CHECKED, "");
     wait_until("both are ill", || states(&proxy) == "unhealthy unhealthy");
     assert_eq!(answering(&mut proxy.client(), 4), "a b");
+}
+
+#[test]
+fn an_operator_is_told_of_a_server_that_is_out_and_of_its_return() {
+    let (one, two) = (Replica::start("a"), Replica::start("b"));
+    let text = configuration(&[&one, &two], CHECKED, "");
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&said);
+    let warn = Warn::new(move |what| heard.lock().unwrap().push(what.to_owned()));
+    let proxy = Proxy::with_environment(&text, &|_| None, warn);
+    one.set_well(false);
+    wait_until("it is out", || states(&proxy) == "unhealthy healthy");
+    one.set_well(true);
+    wait_until("it is told of", || said.lock().unwrap().len() == 2);
+    let server = format!("upstream app: the server {}", one.address);
+    let expected = [" fails its health checks and is left alone", " is used again"];
+    assert_eq!(*said.lock().unwrap(), expected.map(|what| format!("{server}{what}")));
 }

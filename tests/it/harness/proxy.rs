@@ -23,8 +23,8 @@ use vestibule::policy::secret::Secret;
 use vestibule::policy::session::keys::{PersonaKeys, SessionSecrets};
 use vestibule::route::{RouteTable, Target};
 use vestibule::state::streams::Counts;
-use vestibule::telemetry::otlp::Warn;
 use vestibule::telemetry::otlp::settings::OtlpSettings;
+use vestibule::telemetry::warn::Warn;
 use vestibule::tls::dev::DevCa;
 use vestibule::tls::store::{CertStore, Certificate};
 use vestibule::upstream::watch::Resolve;
@@ -199,6 +199,7 @@ impl Builder {
             tls: TlsSettings { min_version: TlsVersion::Tls12 },
             telemetry: TelemetrySettings {
                 access_log: AccessLog::Off,
+                user_ids: Default::default(),
                 persona_metrics: 500,
                 otlp: OtlpSettings::off(),
             },
@@ -343,7 +344,14 @@ impl Proxy {
 
     /// Serves what this would, from now on.
     pub fn rebuild(&self, builder: &Builder) {
-        self.app.replace(builder.snapshot(&self.ca));
+        self.rebuild_with(builder, |_| {});
+    }
+
+    /// The same, after a change to the snapshot itself.
+    pub fn rebuild_with(&self, builder: &Builder, change: impl FnOnce(&mut Snapshot)) {
+        let mut snapshot = builder.snapshot(&self.ca);
+        change(&mut snapshot);
+        self.app.replace(snapshot);
     }
 
     /// Waits until what is open is enough.

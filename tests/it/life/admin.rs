@@ -110,7 +110,6 @@ fn what_cannot_be_asked_is_told() {
     let json = "Content-Type: application/json\r\n";
     for (method, path, lines, body, status, code) in [
         ("GET", "/nothing", "", "", 404, "not_found"),
-        ("GET", "/", "", "", 404, "not_found"),
         ("POST", "/status", "", "", 405, "method_not_allowed"),
         ("GET", "/reload", "", "", 405, "method_not_allowed"),
         ("POST", "/reload", "", "", 503, "not_serving"),

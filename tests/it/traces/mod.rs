@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use crate::harness::collector::{Collector, Speaks};
 use crate::harness::proxy::Proxy;
 use crate::harness::upstream::{Conversation, Upstream};
-use vestibule::telemetry::otlp::Warn;
+use vestibule::telemetry::warn::Warn;
 
 /// Two personas of one tenant, one with a device, whatever else stands in `more`.
 pub fn configuration(collector: &Collector, ratio: &str) -> String {
