@@ -161,7 +161,7 @@ impl World {
             address: &address,
             forward: &forward,
             connection: &self.connection,
-            request_id: "0123456789abcdef0123456789abcdef",
+            request_id: b"0123456789abcdef0123456789abcdef",
             trace: Some(&trace),
             websocket_key: None,
             cookies: None,
