@@ -23,6 +23,8 @@ mod visit;
 
 use std::sync::Arc;
 
+use http::StatusCode;
+
 use crate::config::snapshot::{AppKind, HttpMode, Persona, Snapshot};
 use crate::gate::target::{self, Address};
 use crate::http1::head::RequestHead;
@@ -100,7 +102,7 @@ pub fn shown(
 }
 
 /// How much of the body is needed before the request can be decided about: a form that launches,
-/// or what the bridge says. Nothing where the decision needs the head alone.
+/// what the bridge says, or what the page around it tells. Nothing where the decision needs the head alone.
 pub fn wanted_body(
     snapshot: &Snapshot,
     connection: &ConnectionFacts,
@@ -119,8 +121,8 @@ pub fn wanted_body(
     let persona = place.found.target.persona()?;
     // Whoever may not come is not listened to either.
     persona.front.addresses.check(connection.client_of(&head.fields)).ok()?;
-    if ours::is_config(place.below(&address)) {
-        return Some(ours::MAX_CONFIG);
+    if let Some(most) = ours::most_of_body(place.below(&address)) {
+        return Some(most);
     }
     let launches = launch::is_form_launch(place.app(persona), head, place.below(&address));
     launches.then_some(snapshot.server.limits.form_bytes)
@@ -152,6 +154,22 @@ pub fn changes_state(
     begins && (persona.signing.is_some() || leaves || shows)
 }
 
+/// Sends a request to the process that has what it would change: another connection to the same
+/// address leads there.
+pub fn send_on<'h>(
+    snapshot: &Snapshot,
+    connection: &ConnectionFacts,
+    head: &'h RequestHead,
+) -> Admission<'h> {
+    let address = target::address(head).ok();
+    let owner = address.as_ref().and_then(|address| {
+        Owner::of(Asking { snapshot, connection, head, address }.place()?.found.target)
+    });
+    let verdict = Ok(Action::Moved(StatusCode::TEMPORARY_REDIRECT, head.target.clone()));
+    let fields = vec![("Cache-Control", "no-store".to_owned())];
+    Admission { address, owner, verdict, fields }
+}
+
 /// What a form costs its address while it is being read.
 #[derive(Debug)]
 pub struct Permit {
@@ -172,7 +190,8 @@ impl Permit {
 }
 
 /// Charges a form's address before the form is read, so that an address that may not launch cannot
-/// make us read either. What the bridge says is small, and was charged with its document.
+/// make us read either. What the bridge says is small, and was charged with its document; what the
+/// page around it tells is smaller still.
 pub fn permit(
     snapshot: &Snapshot,
     connection: &ConnectionFacts,
@@ -183,7 +202,7 @@ pub fn permit(
     let asking = Asking { snapshot, connection, head, address: &address };
     let Some(place) = asking.place() else { return Ok(None) };
     let Some(persona) = place.found.target.persona() else { return Ok(None) };
-    if ours::is_config(place.below(&address)) {
+    if ours::most_of_body(place.below(&address)).is_some() {
         return Ok(None);
     }
     let key = (&*persona.tenant, Client::of(connection.client_of(&head.fields)));
@@ -274,16 +293,11 @@ fn decide(
         .place()
         .ok_or(Rejection::new(Code::NotFound, "no persona or site has this address"))?;
     checks::certificate(snapshot, connection, address)?;
-    let owner = owner.insert(match place.found.target {
-        Target::HeldBack(_) => {
-            let reason = "the tenant's file cannot serve, and there is no version that can";
-            return Err(Rejection::new(Code::TenantHeldBack, reason));
-        }
-        Target::Persona(persona) => Owner::Persona(Arc::clone(persona)),
-        Target::Device(persona, index) => Owner::Device(Arc::clone(persona), *index),
-        Target::Shell(persona, index) => Owner::Shell(Arc::clone(persona), *index),
-        Target::Site(site) => Owner::Site(Arc::clone(site)),
-    });
+    let Some(found) = Owner::of(place.found.target) else {
+        let reason = "the tenant's file cannot serve, and there is no version that can";
+        return Err(Rejection::new(Code::TenantHeldBack, reason));
+    };
+    let owner = owner.insert(found);
     ambient.note("route", || owner.describe());
     if place.prefixed.is_none() && prefix::has_prefix(&address.path) {
         // Not a persona's, or no token: whoever is routed here must not see what may be one.

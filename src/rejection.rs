@@ -30,6 +30,8 @@ pub enum Methods {
     Any,
     /// Files and what else is only read.
     Read,
+    /// What is only told.
+    Post,
 }
 
 impl Methods {
@@ -37,6 +39,7 @@ impl Methods {
         match self {
             Methods::Any => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
             Methods::Read => "GET, HEAD",
+            Methods::Post => "POST",
         }
     }
 }
@@ -101,6 +104,7 @@ codes! {
     UserIdMissing 400 "user_id_missing" "This chat needs a user id.";
     UserIdInvalid 400 "user_id_invalid" "The user id is not one that this chat takes.";
     InjectionMalformed 400 "injection_malformed" "What this launch injects is not written as documented.";
+    BeaconInvalid 400 "beacon_invalid" "What the page tells about this chat is not written as documented.";
     SignatureMissing 401 "signature_missing" "This chat opens only with a signed link.";
     SignatureInvalid 401 "signature_invalid" "The signature does not fit what was sent.";
     TimestampMissing 401 "timestamp_missing" "A signed launch needs a timestamp.";

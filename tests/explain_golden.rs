@@ -31,15 +31,17 @@ fn a_decision_is_explained_stage_by_stage() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Runs `$ vestibule explain ...`; arguments with spaces are quoted.
+/// Runs `$ vestibule explain ...`; arguments with spaces are quoted, by `'` where they quote.
 fn run(command: &str) -> String {
-    let arguments = command.strip_prefix("$ vestibule explain ").unwrap();
+    let mut rest = command.strip_prefix("$ vestibule explain ").unwrap();
     let mut parts = Vec::new();
-    for (index, piece) in arguments.split('"').enumerate() {
-        match index % 2 {
-            0 => parts.extend(piece.split_whitespace().map(str::to_owned)),
-            _ => parts.push(piece.to_owned()),
-        }
+    while !rest.is_empty() {
+        let (part, after) = match rest.chars().next() {
+            Some(quote @ ('"' | '\'')) => rest[1..].split_once(quote).unwrap(),
+            _ => rest.split_once(' ').unwrap_or((rest, "")),
+        };
+        parts.push(part.to_owned());
+        rest = after.trim_start();
     }
     let output = Command::new(env!("CARGO_BIN_EXE_vestibule"))
         .args(["explain", "-c"])

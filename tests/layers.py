@@ -57,6 +57,9 @@ BANNED: dict[str, str | None] = {
     "ring": None,
     "openssl-sys": None,
     "native-tls": None,
+    "tracing-subscriber": None,
+    "tracing-log": None,
+    "env_logger": None,
 }
 
 

@@ -1,7 +1,7 @@
 //! The one table of what can be asked, and the answers.
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
@@ -12,31 +12,24 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Body;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Operations;
 use super::content::Content;
 use super::guard::{self, Access};
 use super::page::{self, File};
-use super::{live, report};
+use super::{explained, lists, live, operate, report};
 use crate::edge::respond;
 use crate::net::service::Lasting;
-use crate::policy::query::pairs;
 use crate::rejection::{Code, Rejection};
-use crate::state::streams::{Ended, Pace, Whose};
 use crate::telemetry::metrics::text::{self, Format};
 use crate::telemetry::request_id::RequestId;
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// Of a request's body.
 const BODY_BYTES: usize = 16 * 1024;
-/// Streams that one answer lists.
-const LISTED: usize = 1000;
-/// The longest time over which a drain may be spread.
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-type Answer = Response<Content>;
+pub(super) type Answer = Response<Content>;
 
 /// What can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +40,11 @@ enum Question {
     Status,
     Overview,
     Events,
+    Personas,
+    Upstreams,
+    Certificates,
+    Config,
+    Explain,
     Metrics,
     Connections,
     Reload,
@@ -61,6 +59,11 @@ impl Question {
             "/status" => Self::Status,
             "/overview" => Self::Overview,
             "/events" => Self::Events,
+            "/personas" => Self::Personas,
+            "/upstreams" => Self::Upstreams,
+            "/certificates" => Self::Certificates,
+            "/config" => Self::Config,
+            "/explain" => Self::Explain,
             "/metrics" => Self::Metrics,
             "/connections" => Self::Connections,
             "/reload" => Self::Reload,
@@ -81,7 +84,7 @@ impl Question {
     fn methods(self) -> &'static str {
         match self {
             Self::Events => "GET",
-            Self::Reload | Self::Drain => "POST",
+            Self::Reload | Self::Drain | Self::Explain => "POST",
             _ => "GET, HEAD",
         }
     }
@@ -113,17 +116,23 @@ where
     if !question.allows(&head.method) {
         return Err(Rejection::new(Code::MethodNotAllowed, "not the method of this path"));
     }
+    let query = head.uri.query().unwrap_or_default();
     match question {
         Question::Page(file) => Ok(page::answer(file, &head.headers)),
         Question::Overview => overview(operations).await,
         Question::Events => events(operations),
+        Question::Personas => lists::personas(operations, query).await,
+        Question::Upstreams => lists::upstreams(operations).await,
+        Question::Certificates => lists::certificates(operations).await,
+        Question::Config => lists::config(operations, query).await,
+        Question::Explain => explained::explain(operations, &read(head, body).await?).await,
         Question::Health => Ok(json_of(StatusCode::OK, &json!({ "state": "alive" }))),
         Question::Ready => Ok(ready(operations)),
         Question::Status => Ok(json_of(StatusCode::OK, &status(operations))),
         Question::Metrics => Ok(metrics(operations, head)),
-        Question::Connections => connections(operations, head.uri.query().unwrap_or_default()),
-        Question::Reload => reload(Arc::clone(operations)).await,
-        Question::Drain => drain(operations, &read(head, body).await?),
+        Question::Connections => operate::connections(operations, query),
+        Question::Reload => operate::reload(Arc::clone(operations)).await,
+        Question::Drain => operate::drain(operations, &read(head, body).await?),
     }
 }
 
@@ -184,106 +193,6 @@ fn metrics(operations: &Operations, head: &Parts) -> Answer {
     response
 }
 
-/// What a query of `/connections` asks for.
-#[derive(Debug, Default)]
-struct Asked {
-    tenant: Option<String>,
-    persona: Option<String>,
-    site: Option<String>,
-    each: bool,
-}
-
-fn connections(operations: &Operations, query: &str) -> Result<Answer, Rejection> {
-    let mut asked = Asked::default();
-    for pair in pairs(query.as_bytes()) {
-        let value = pair.value.into_owned();
-        match (&*pair.name, &*value) {
-            ("tenant", _) => asked.tenant = Some(value),
-            ("persona", _) => asked.persona = Some(value),
-            ("site", _) => asked.site = Some(value),
-            ("each", "true" | "false") => asked.each = value == "true",
-            _ => return Err(malformed("the query takes tenant, persona, site and each=true")),
-        }
-    }
-    let Asked { tenant, persona, site, each } = &asked;
-    let whose = match (tenant, persona, site) {
-        (None, None, None) => Whose::Everybody,
-        _ => whose(tenant.as_deref(), persona.as_deref(), site.as_deref())?,
-    };
-    let (streams, now) = (&operations.shared.streams, operations.shared.moment());
-    let held = streams.held(now);
-    let held = held.iter().filter(|held| whose.names(&held.tenant, &held.name, held.role));
-    let mut found = json!({ "holders": held.map(report::held).collect::<Vec<_>>() });
-    if *each {
-        let listed = streams.list(whose, LISTED, now);
-        found["streams"] = listed.iter().map(report::listed).collect();
-    }
-    Ok(json_of(StatusCode::OK, &found))
-}
-
-/// Waits where waiting hurts nobody.
-async fn reload(operations: Arc<Operations>) -> Result<Answer, Rejection> {
-    let shared = Arc::clone(&operations.shared);
-    let reload = move || operations.reload.get().and_then(|reload| reload());
-    let outcome = tokio::task::spawn_blocking(reload).await.ok().flatten();
-    let outcome =
-        outcome.ok_or(Rejection::new(Code::NotServing, "the server is starting or stopping"))?;
-    let (mut document, is_good) = report::outcome(&outcome);
-    // Also where nothing has changed: who asks wants to know whether all of it serves.
-    document["held_back"] = report::held_back(&shared.snapshot.load().held_back);
-    let status = if is_good { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
-    Ok(json_of(status, &document))
-}
-
-/// The body of `/drain`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Drain {
-    tenant: String,
-    persona: Option<String>,
-    site: Option<String>,
-    /// As in the configuration: "30s".
-    within: Option<String>,
-}
-
-fn drain(operations: &Operations, body: &[u8]) -> Result<Answer, Rejection> {
-    let Drain { tenant, persona, site, within } = serde_json::from_slice(body).map_err(|_| {
-        malformed("write {\"tenant\": \"…\", \"persona\": \"…\", \"within\": \"10s\"}")
-    })?;
-    let shared = &operations.shared;
-    let whose = whose(Some(&tenant), persona.as_deref(), site.as_deref())?;
-    let (snapshot, now) = (shared.snapshot.load(), shared.moment());
-    // What a reload has removed may still have streams.
-    let has_streams =
-        || shared.streams.held(now).iter().any(|it| whose.names(&it.tenant, &it.name, it.role));
-    if !whose.exists(&snapshot) && !has_streams() {
-        let gone = Rejection::new(Code::NotFound, "a drain of what is not there");
-        return Err(gone.with_detail("no such tenant, persona or site is configured"));
-    }
-    let within = match within.as_deref().map(humantime::parse_duration) {
-        None => snapshot.server.close_within,
-        Some(Ok(within)) if within <= LONGEST => within,
-        Some(_) => return Err(malformed("`within` is a duration, \"30s\", of at most 24h")),
-    };
-    let told = shared.streams.end(whose, Ended::Drained, Pace::Spread(within), now);
-    let within = report::seconds(within);
-    let document = json!({ "told": report::counts(told), "within_s": within });
-    Ok(json_of(StatusCode::OK, &document))
-}
-
-fn whose<'a>(
-    tenant: Option<&'a str>,
-    persona: Option<&'a str>,
-    site: Option<&'a str>,
-) -> Result<Whose<'a>, Rejection> {
-    match (tenant, persona, site) {
-        (Some(tenant), None, None) => Ok(Whose::Tenant(tenant)),
-        (Some(tenant), Some(persona), None) => Ok(Whose::Persona(tenant, persona)),
-        (Some(tenant), None, Some(site)) => Ok(Whose::Site(tenant, site)),
-        _ => Err(malformed("name a tenant, and at most one of persona and site")),
-    }
-}
-
 async fn read<B>(head: &Parts, body: B) -> Result<Bytes, Rejection>
 where
     B: Body + Send,
@@ -301,11 +210,11 @@ where
     }
 }
 
-fn malformed(detail: &'static str) -> Rejection {
+pub(super) fn malformed(detail: impl Into<Cow<'static, str>>) -> Rejection {
     Rejection::new(Code::RequestMalformed, "a request that says nothing useful").with_detail(detail)
 }
 
-fn json_of(status: StatusCode, document: &Value) -> Answer {
+pub(super) fn json_of(status: StatusCode, document: &Value) -> Answer {
     let mut response = Response::new(Content::from(format!("{document}\n")));
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -14,13 +14,19 @@
 //! | `GET /`, `/page.css`, `/page.js` | the page ([`page`]), which holds no data; no token |
 //! | `GET /overview` | everything that the page shows, at one moment ([`overview`]) |
 //! | `GET /events` | the same every second, as an event stream ([`live`]) |
+//! | `GET /personas`, `/upstreams`, `/certificates` | all of them, with what the overview says of some ([`lists`]) |
+//! | `GET /config` | the configuration that serves, as TOML, without secrets ([`crate::config::shown`]) |
+//! | `POST /explain` | what would become of a request, as `vestibule explain` has it ([`explained`]) |
 //! | `POST /reload` | waits for the reload and tells what came of it: 200, or 422 where it was refused |
 //! | `POST /drain` | ends the streams of `{"tenant", "persona" or "site", "within"}`, spread over that time |
 
 mod answer;
 mod content;
+mod explained;
 mod guard;
+mod lists;
 mod live;
+mod operate;
 mod overview;
 mod page;
 mod report;
@@ -32,6 +38,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use crate::edge::worker::Shared;
 use crate::net::intake::Door;
@@ -58,12 +65,15 @@ pub struct Operations {
     reload: OnceLock<Reload>,
     hub: live::Hub,
     watched: Mutex<Watched>,
+    /// Questions that may be explained at once.
+    explaining: Semaphore,
 }
 
 /// What whoever looked last has seen.
 #[derive(Debug, Default)]
 struct Watched {
     sight: Sight,
+    reading: Reading,
     /// What was told of it, and when.
     told: Option<(Instant, Arc<Value>)>,
 }
@@ -88,6 +98,7 @@ impl Operations {
             reload: OnceLock::new(),
             hub: live::Hub::default(),
             watched: Mutex::default(),
+            explaining: Semaphore::new(explained::AT_ONCE),
         }))
     }
 
@@ -107,8 +118,24 @@ impl Operations {
             time: SystemTime::now(),
             telemetry: &self.telemetry(),
         }));
+        watched.reading = reading;
         watched.told = Some((now, Arc::clone(&told)));
         told
+    }
+
+    /// Tells something else of what was seen last.
+    fn tell<T>(&self, tell: impl FnOnce(&Scene<'_>) -> T) -> T {
+        let snapshot = self.shared.snapshot.load_full();
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        tell(&Scene {
+            shared: &self.shared,
+            snapshot: &snapshot,
+            sight: &watched.sight,
+            reading: &watched.reading,
+            uptime: self.started.elapsed(),
+            time: SystemTime::now(),
+            telemetry: &Value::Null,
+        })
     }
 
     /// What was told last, where that is not older.

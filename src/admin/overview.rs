@@ -160,6 +160,13 @@ pub(super) fn of_nothing(sight: &Sight, key: &OwnerKey) -> Value {
     into.into()
 }
 
+/// One that has no numbers of its own: with whom it shares them.
+pub(super) fn sharing(key: &OwnerKey, counted_as: &OwnerKey) -> Value {
+    let mut into = whose(key);
+    into.insert("counted_as".into(), whose(counted_as).into());
+    into.into()
+}
+
 /// As metrics have it: those that share are `_other`.
 fn whose(key: &OwnerKey) -> Map<String, Value> {
     let mut into = Map::new();

@@ -65,10 +65,11 @@ pub fn run(arguments: Arguments) -> ExitCode {
         },
         cookies: if arguments.no_cookies { Cookies::Refused } else { Cookies::Kept },
         launched: arguments.launched,
+        client: None,
     };
     match explain(&snapshot, &question) {
-        Ok(text) => {
-            print!("{text}");
+        Ok(explanation) => {
+            print!("{explanation}");
             ExitCode::SUCCESS
         }
         Err(wrong) => {

@@ -148,11 +148,20 @@ impl<'a> Words<'a> {
         let flag = |flag: bool| if flag { "true" } else { "false" };
         let words = [
             ("{{NAME}}", format!("{tenant}/{name}")),
+            // What the script posts to: nothing from a page whose launches its server signs.
+            (
+                "{{CONNECT}}",
+                match self.persona.signing {
+                    Some(_) => String::new(),
+                    None => format!(" and connect-src {origin}"),
+                },
+            ),
             ("{{ORIGIN}}", origin),
             ("{{URL}}", url),
             ("{{MODE}}", mode_name(metadata.mode).to_owned()),
             ("{{REQUIRE}}", flag(required).to_owned()),
             ("{{GENERATE}}", flag(generates).to_owned()),
+            ("{{BRIDGED}}", flag(metadata.bridge).to_owned()),
             ("{{USER}}", user.to_owned()),
             ("{{USER_HINT}}", hint.to_owned()),
             ("{{LABEL}}", label.to_owned()),

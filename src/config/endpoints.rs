@@ -69,8 +69,10 @@ impl Text for ServerUrl {
     fn parse(text: &str) -> Result<Self, Wrong> {
         const REMEDY: &str =
             "write \"http://HOST:PORT\", \"https://HOST:PORT\" or \"unix:/path/of/socket\"";
+        // A query is no part of it, and often a token: it is not repeated.
+        let shown = text.split(['?', '#']).next().unwrap_or_default();
         let wrong = |why: &str, remedy: String| {
-            Err(Wrong::new(format!("{text:?} is not the address of a server: {why}"), remedy))
+            Err(Wrong::new(format!("{shown:?} is not the address of a server: {why}"), remedy))
         };
         if let Some(path) = text.strip_prefix("unix:") {
             if path.starts_with('/') && !path.starts_with("//") && path.len() < 108 {
@@ -85,8 +87,10 @@ impl Text for ServerUrl {
             return Err(Wrong::new(what, REMEDY));
         }
         let Some((scheme, authority)) = text.split_once("://") else {
-            return wrong("it has no scheme", format!("write \"http://{text}\""));
+            return wrong("it has no scheme", format!("write \"http://{shown}\""));
         };
+        let end = authority.find(['/', '?', '#']).unwrap_or(authority.len());
+        let (authority, path) = authority.split_at(end);
         let tls = match scheme {
             "http" => false,
             "https" => true,
@@ -98,8 +102,8 @@ impl Text for ServerUrl {
             }
             _ => return wrong("the scheme is not known", REMEDY.into()),
         };
-        if let Some(end) = authority.find(['/', '?', '#']) {
-            let remedy = format!("write \"{scheme}://{}\"", &authority[..end]);
+        if !path.is_empty() {
+            let remedy = format!("write \"{scheme}://{authority}\"");
             return wrong("the path comes from each request", remedy);
         }
         let (host, port) = split_port(authority);

@@ -95,6 +95,13 @@ impl History {
         }
     }
 
+    /// The texts that serve, in the order of their tenants' names.
+    pub(super) fn serving(&self) -> impl Iterator<Item = Arc<SourceText>> {
+        let mut all: Vec<_> = self.tenants.iter().collect();
+        all.sort_unstable_by_key(|(name, _)| *name);
+        all.into_iter().filter_map(|(_, kept)| Some(Arc::clone(&kept.serving.as_ref()?.text)))
+    }
+
     /// The texts that serve, or that would if they could.
     pub(super) fn good(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
         let kept = self.tenants.iter();

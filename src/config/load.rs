@@ -22,6 +22,7 @@ use super::keep;
 use super::parties::Parties;
 use super::raw::Root;
 use super::reader::Lookup;
+use super::shown::Written;
 use super::snapshot::{AdminSettings, Snapshot};
 use super::source::{SourceTexts, Sources};
 
@@ -155,7 +156,8 @@ impl<'a> Loader<'a> {
             None => {
                 parties.add_all(included, None);
                 let (tenants, routes) = parties.judge();
-                let snapshot = common.snapshot(tenants, routes, Vec::new());
+                let mut snapshot = common.snapshot(tenants, routes, Vec::new());
+                snapshot.written = Written::new(self.texts.all().to_vec());
                 self.report(Some(snapshot), places, History::default())
             }
             Some(history) => {
@@ -169,7 +171,11 @@ impl<'a> Loader<'a> {
                 chosen.history.upstreams = images.collect();
                 chosen.history.upstream_sources = common.upstream_sources.clone();
                 chosen.history.folder = Some(folder);
-                let snapshot = common.snapshot(chosen.tenants, chosen.routes, chosen.held_back);
+                let mut snapshot = common.snapshot(chosen.tenants, chosen.routes, chosen.held_back);
+                // The main file is read first. Of tenants what serves counts, not what was read.
+                let main = self.texts.all().first().cloned();
+                snapshot.written =
+                    Written::new(main.into_iter().chain(chosen.history.serving()).collect());
                 self.serve(snapshot, places, chosen.problems, chosen.history)
             }
         }

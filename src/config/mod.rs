@@ -29,6 +29,7 @@ pub mod raw;
 mod reader;
 mod scalars;
 pub mod schema;
+pub mod shown;
 pub mod snapshot;
 pub mod source;
 mod upstream_tls;

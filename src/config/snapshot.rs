@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 use ipnet::IpNet;
 
 use super::error::Problem;
+use super::shown::Written;
 pub use super::values::TlsVersion;
 use crate::apps::streamlit::HostConfig;
 use crate::embed::{Bridge, template};
@@ -53,6 +54,8 @@ pub struct Snapshot {
     pub tenants: HashMap<Arc<str>, Arc<Tenant>>,
     /// Tenants whose own file cannot serve, by name.
     pub held_back: Vec<HeldBack>,
+    /// What it was made from, for people.
+    pub written: Written,
 }
 
 /// A tenant whose own file cannot serve.
@@ -281,14 +284,17 @@ pub struct Persona {
 }
 
 impl Persona {
-    /// Whether the same may open it as that one, and as whom.
+    /// Whether the same may open it as that one, from the same addresses, and as whom.
     pub fn identifies_like(&self, other: &Persona) -> bool {
         let signing = match (&self.signing, &other.signing) {
             (None, None) => true,
             (Some(one), Some(other)) => one.admits_like(other),
             _ => false,
         };
-        signing && self.metadata == other.metadata && self.origin == other.origin
+        signing
+            && self.metadata == other.metadata
+            && self.origin == other.origin
+            && self.front.admits_like(&other.front)
     }
 }
 
@@ -353,6 +359,19 @@ pub enum AppKind {
     SocketIo,
     Sse,
     Generic,
+}
+
+impl AppKind {
+    /// As it is configured.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Streamlit => "streamlit",
+            Self::Rasa => "rasa",
+            Self::SocketIo => "socketio",
+            Self::Sse => "sse",
+            Self::Generic => "generic",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -55,6 +55,10 @@ impl SourceTexts {
         self.0.iter().map(|source| &*source.text)
     }
 
+    pub fn all(&self) -> &[Arc<SourceText>] {
+        &self.0
+    }
+
     pub fn get(&self, file: u32) -> Arc<SourceText> {
         self.0[file as usize].clone()
     }

@@ -11,7 +11,7 @@ use super::ending::PATIENCE;
 use super::files;
 use super::open::Open;
 use super::password;
-use super::prepare::{Prepare, Prepared, Wanted, prepare, request_id, wanted_body};
+use super::prepare::{Custody, Prepare, Prepared, Wanted, prepare, request_id, wanted_body};
 use super::respond::{self, Answer};
 use super::worker::Worker;
 use crate::http1::fields::Fields;
@@ -102,18 +102,15 @@ pub async fn handle<C: Downstream>(
         },
     };
     let custody = match worker.custody.is_ours() {
-        true => Ok(true),
+        true => Custody::Ours,
         false => Box::pin(custody(worker, connection, client)).await,
     };
     let now = if waits { Instant::now() } else { started };
-    let (prepared, mut record, measured) = match custody {
-        // Nothing is awaited from the look at whose it is to the end of the decision.
-        Ok(is_ours) => {
-            let names = (&request_id, &trace);
-            let spans = tally.spans.as_deref_mut();
-            prepare(worker, connection, client, names, (wanted, body), (is_ours, now), spans)
-        }
-        Err(answer) => (Prepared::Answer(answer), None, None),
+    // Nothing is awaited from the look at whose it is to the end of the decision.
+    let names = (&request_id, &trace);
+    let (prepared, mut record, measured) = {
+        let spans = tally.spans.as_deref_mut();
+        prepare(worker, connection, client, names, (wanted, body), (custody, now), spans)
     };
     let mut finish = match prepared {
         Prepared::Answer(answer) => {
@@ -141,9 +138,7 @@ pub async fn handle<C: Downstream>(
         }
     };
     tally.ends();
-    if let Some(measured) = measured {
-        measured.ends(started, &tally);
-    }
+    measured.ends(started, &tally);
     tell(worker, &mut finish, tally, (record, started));
     finish
 }
@@ -200,20 +195,20 @@ async fn custody<C: Downstream>(
     worker: &Worker,
     connection: &ConnectionFacts,
     client: &C,
-) -> Result<bool, Answer> {
+) -> Custody {
     let head = client.request();
     loop {
         if worker.custody.is_ours() {
-            return Ok(true);
+            return Custody::Ours;
         }
         if client.refusal().is_some()
             || !pipeline::changes_state(&worker.snapshot.load(), connection, head)
         {
-            return Ok(false);
+            return Custody::BeingGiven;
         }
         match worker.custody.settled().await {
             Whose::Ours => {}
-            Whose::Successors => return Err(respond::elsewhere(head)),
+            Whose::Successors => return Custody::Given,
         }
     }
 }

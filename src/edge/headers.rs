@@ -11,7 +11,7 @@ use memchr::memchr;
 
 use super::coding;
 use crate::apps::streamlit;
-use crate::embed::{self, splice::Splice};
+use crate::embed::{self, Own, splice::Splice};
 use crate::gate::target::Address;
 use crate::http1::fields::{Field, Fields, Known, list};
 use crate::http1::framing::Framing;
@@ -356,7 +356,9 @@ pub fn splice(head: &ResponseHead, dress: &Dress) -> Option<Splice> {
         // Where nothing admits it, the browser's console says so.
         OwnScript::Admitted | OwnScript::Blocked => None,
     };
-    Some(Splice::new(bridge.tag(device, nonce.as_deref())))
+    let launch = dress.launch.as_ref().map(|launch| launch.write(&persona.keys));
+    let own = Own { launch: launch.as_deref(), nonce: nonce.as_deref() };
+    Some(Splice::new(bridge.element(device, own).into_bytes().into()))
 }
 
 fn is_html(fields: &Fields) -> bool {

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use http::Method;
 use tokio::time::Instant;
 
+use super::beacon;
 use super::handle::Downstream;
 use super::headers::{self, Outbound};
 use super::open::Open;
@@ -54,10 +55,21 @@ pub struct Prepare {
     pub dress: Dress,
     /// May end the stream before its end.
     pub open: Open,
-    /// When it was decided.
-    pub decided: Instant,
     /// Who asked.
     pub user_id: Option<Box<str>>,
+    /// When it was decided.
+    pub decided: Instant,
+}
+
+/// What a decision may do to what is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Custody {
+    /// Change it.
+    Ours,
+    /// Read it.
+    BeingGiven,
+    /// Nothing: the process that has it answers.
+    Given,
 }
 
 /// A body that the decision needs, and what the decision is to be made with.
@@ -98,17 +110,16 @@ pub fn request_id(worker: &Worker, connection: &ConnectionFacts, head: &RequestH
 }
 
 /// Decides, and makes ready what was decided. `wanted` is what [`wanted_body`] asked for, `body`
-/// what came of it. `is_ours`: what is remembered may be changed. `now`: nothing was waited for
-/// since.
+/// what came of it. `now`: nothing was waited for since.
 pub fn prepare(
     worker: &Worker,
     connection: &ConnectionFacts,
     client: &impl Downstream,
     (request_id, trace): (&RequestId, &Context),
     (wanted, body): (Option<Wanted>, Result<Option<Vec<u8>>, Rejection>),
-    (is_ours, now): (bool, Instant),
+    (custody, now): (Custody, Instant),
     mut spans: Option<&mut Spans>,
-) -> (Prepared, Option<Box<Record>>, Option<Measured>) {
+) -> (Prepared, Option<Box<Record>>, Measured) {
     // While a body was read, a reload may have changed what it would be for.
     let loaded;
     let snapshot: &Snapshot = match &wanted {
@@ -129,11 +140,12 @@ pub fn prepare(
         replays: &worker.replays,
         parked: &worker.parked,
         passwords: &worker.passwords,
-        is_ours,
+        is_ours: custody == Custody::Ours,
         body: body.as_ref().ok().and_then(Option::as_deref),
         journal: None,
     };
     let admission = match client.refusal().or(body.as_ref().err().cloned()) {
+        None if custody == Custody::Given => pipeline::send_on(snapshot, connection, head),
         None => admit(snapshot, connection, head, &ambient),
         Some(refusal) => Admission {
             address: target::address(head).ok(),
@@ -160,7 +172,7 @@ pub fn prepare(
                 if let Some(record) = &mut record {
                     record.user_id = prepare.user_id.take();
                 }
-                return (Prepared::Forward(Box::new(prepare)), record, Some(measured));
+                return (Prepared::Forward(Box::new(prepare)), record, measured);
             }
             _ => Err(Rejection::new(Code::Internal, "forward without an owner")),
         },
@@ -169,12 +181,17 @@ pub fn prepare(
             file.dress.fields = fields;
             file.dress.is_https = connection.scheme_of(&head.fields) == Scheme::Https;
             file.dress.order = wire.order_file(&file, ambient.now);
-            return (Prepared::File(file), record, Some(measured));
+            return (Prepared::File(file), record, measured);
         }
         Ok(Action::Redirect(location)) => Ok(respond::redirect(location)),
         Ok(Action::Moved(status, location)) => Ok(respond::to(status, location)),
         Ok(Action::SeeOther(location)) => Ok(respond::see_other(location)),
-        Ok(Action::Answer(answer)) => Ok(respond::ours(&answer, head)),
+        Ok(Action::Answer(answer)) => {
+            if let (pipeline::Answer::Told(told), Some(owner)) = (&answer, &owner) {
+                beacon::count(worker, told, (owner, meters), record.as_deref_mut());
+            }
+            Ok(respond::ours(&answer, head, &trace.launch(ambient.now)))
+        }
         Err(rejection) => Err(rejection),
     };
     let mut answer = answer.unwrap_or_else(|rejection| {
@@ -191,7 +208,7 @@ pub fn prepare(
     });
     let is_https = connection.scheme_of(&head.fields) == Scheme::Https;
     respond::complete(&mut answer, fields, (owner.as_ref(), is_https));
-    (Prepared::Answer(answer), record, Some(measured))
+    (Prepared::Answer(answer), record, measured)
 }
 
 fn unpredictable() -> [u8; 16] {
@@ -266,11 +283,12 @@ impl Wire<'_> {
         };
         let mut dress = forward.dress;
         dress.is_https = self.connection.scheme_of(&head.fields) == Scheme::Https;
+        dress.launch = dress.bridge.then(|| Box::new(self.trace.launch(ambient.now)));
         dress.order = (owner.front().compression.is_some() && forward.websocket.is_none())
             .then(|| self.order(forward.target, ambient.now));
         let user_id = forward.passport.and_then(|passport| passport.identity.user_id);
         let limits = self.snapshot.server.limits;
-        Prepare { plan, limits, dress, open, decided: self.now, user_id }
+        Prepare { plan, limits, dress, open, user_id, decided: self.now }
     }
 
     /// Its place among all that is open. A reload since the decision has not seen it: it is judged
@@ -377,7 +395,7 @@ fn record(
         scheme: connection.scheme.as_str(),
         protocol: head.version.as_str(),
         host: address.map(|address| address.host.name.to_string()),
-        path: address.map(|address| printable(&address.path, owner)),
+        path: address.map(|address| printable(&address.path)),
         tenant: owner.map(|owner| Arc::clone(owner.tenant())),
         persona: owner.map(|owner| Arc::clone(owner.name())),
         device: owner.and_then(Owner::device).cloned(),
@@ -388,19 +406,12 @@ fn record(
     }
 }
 
-/// The path as it is logged: without what whoever reads it could use, and cut before it waits in
-/// the log's queue. Where nobody is known whose path it is, it may be any app's.
-fn printable(path: &str, owner: Option<&Owner>) -> String {
+/// The path as it is logged: without what whoever reads it could use, whatever app it is said to
+/// be, and cut before it waits in the log's queue.
+fn printable(path: &str) -> String {
     let path = prefix::printable(path);
-    let app = owner.map(|owner| owner.persona().map(|persona| persona.app));
-    let path = match app {
-        None | Some(Some(AppKind::Streamlit)) => streamlit::printable(&path).into_owned(),
-        Some(_) => path.into_owned(),
-    };
-    match Record::kept(&path) {
-        kept if kept.len() < path.len() => kept.to_owned(),
-        _ => path,
-    }
+    let path = streamlit::printable(&path);
+    Record::kept(&path).to_owned()
 }
 
 /// OpenTelemetry's word for a method that is no method.

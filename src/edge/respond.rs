@@ -7,11 +7,12 @@ use std::borrow::Cow;
 use http::{Method, StatusCode};
 
 use crate::apps::streamlit::HostConfig;
-use crate::embed;
 use crate::embed::pages::{self, Again, Page};
+use crate::embed::{self, Own};
 use crate::http1::fields::Known;
 use crate::http1::head::RequestHead;
 use crate::pipeline::{self, AnswerField, Configured, Dress, Owner};
+use crate::policy::beacon::launch::Launch;
 use crate::policy::csp::{Disposition, FieldEdit};
 use crate::policy::metadata::Direction;
 use crate::policy::query;
@@ -153,15 +154,15 @@ fn with_limits(answer: Answer, rejection: &Rejection) -> Answer {
         .with("RateLimit", fields.limit)
 }
 
-/// What the pipeline answers in an app's place.
-pub fn ours(answer: &pipeline::Answer, head: &RequestHead) -> Answer {
+/// What the pipeline answers in an app's place; `launch` is this request, for pages with a bridge.
+pub fn ours(answer: &pipeline::Answer, head: &RequestHead, launch: &Launch) -> Answer {
     match answer {
         pipeline::Answer::HostConfig(persona) => {
             let body = persona.host_config.as_ref().map(|config| config.body().to_owned());
             Answer::new(StatusCode::OK, HostConfig::CONTENT_TYPE, body.unwrap_or_default())
                 .with("Cache-Control", HostConfig::CACHE_CONTROL)
         }
-        pipeline::Answer::Preflight => {
+        pipeline::Answer::Preflight | pipeline::Answer::Told(_) => {
             Answer { status: StatusCode::NO_CONTENT, fields: Vec::new(), body: Vec::new() }
         }
         pipeline::Answer::Bridge => script(head, embed::BRIDGE_JS, embed::bridge_etag()),
@@ -177,8 +178,11 @@ pub fn ours(answer: &pipeline::Answer, head: &RequestHead) -> Answer {
             Answer::new(StatusCode::OK, "application/json", body.to_string())
         }
         pipeline::Answer::Waiting(owner) => {
-            let bridge = owner.persona().and_then(|persona| persona.bridge.as_ref());
-            let element = bridge.map(|bridge| bridge.element(owner.device().map(|slug| &**slug)));
+            let element = owner.persona().and_then(|persona| {
+                let launch = launch.write(&persona.keys);
+                let own = Own { launch: Some(&launch), nonce: None };
+                Some(persona.bridge.as_ref()?.element(owner.device().map(|slug| &**slug), own))
+            });
             let direction = asked_direction(head).or(owner.front().direction);
             let page = pages::waiting(&element.unwrap_or_default(), direction);
             shown(StatusCode::OK, page, Some(owner))
@@ -239,11 +243,6 @@ pub fn redirect(location: String) -> Answer {
 /// 303: to be fetched by GET.
 pub fn see_other(location: String) -> Answer {
     to(StatusCode::SEE_OTHER, location)
-}
-
-/// 307 to the same address, on another connection: whoever answers there decides.
-pub fn elsewhere(head: &RequestHead) -> Answer {
-    to(StatusCode::TEMPORARY_REDIRECT, head.target.clone()).with("Cache-Control", "no-store")
 }
 
 /// Anywhere, as somebody says who knows.

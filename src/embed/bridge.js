@@ -7,6 +7,8 @@
  *   frame -> page   {type: 'chat-embed-ack'}               the session is that user's
  *   frame -> page   {type: 'chat-embed-error', code, title}
  *
+ * Each message of the frame says which document it is of (launch), for a beacon of the page.
+ *
  * The page posts to this frame's origin, and must be one of the tenant's embed_origins. When the
  * session changes hands, the frame acknowledges and then loads the chat anew by itself.
  */
@@ -38,6 +40,7 @@
 
   const base = script.getAttribute('data-base') || '';
   const origins = (script.getAttribute('data-origins') || '').split(' ').filter(Boolean);
+  const launch = script.getAttribute('data-launch');
   const prefix = /^\/\.v\/[^/]+/.exec(location.pathname);
   // With the origin: a <base> of the app must not redirect it.
   const api = location.origin + (prefix ? prefix[0] : '') + base + '/.vestibule/config';
@@ -66,7 +69,7 @@
 
   const post = (message, origin) => {
     // Opaque origins cannot be addressed; nothing we say is secret.
-    page.postMessage(message, /^https?:/.test(origin) ? origin : '*');
+    page.postMessage(launch ? { ...message, launch } : message, /^https?:/.test(origin) ? origin : '*');
   };
   const ready = () => post({ type: 'chat-embed-ready' }, '*');
 

@@ -16,6 +16,9 @@
 //! | frame | `{type: "chat-embed-ack"}` | the session is that user's; once for each configuration that was the latest when it was answered |
 //! | frame | `{type: "chat-embed-error", code, title}` | it was refused; `code` is one of the README's table, `network_error` or `answer_invalid` |
 //!
+//! Each message of the frame has a `launch` too: which document it is of, for the page to repeat where it
+//! tells how the handshake went ([`crate::policy::beacon`]). It is no secret; pages may ignore it.
+//!
 //! `payload` has `mode`, `user_id`, `require_user_id`, `allow_generated_id` and `direction`, by the
 //! rules of a launch's query; [`config`] says which types they may have. Other members stay in the
 //! page: the script does not send them.
@@ -52,7 +55,7 @@ pub mod template;
 mod tests;
 
 use std::fmt::Write as _;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use sha2::{Digest, Sha256};
 
@@ -90,24 +93,34 @@ fn etag(text: &str) -> String {
 }
 
 /// The element that loads the bridge. `origins`, separated by spaces, are those that may say who is
-/// asking; `base` is the persona's path without its last slash, `nonce`
-/// what the document's own policy asks for ([`crate::policy::csp::OwnScript`]).
+/// asking; `base` is the persona's path without its last slash.
 ///
 /// It stands at the very start of the head, and browsers look for `<meta charset>` in the first
 /// 1024 bytes: an app that does not declare its charset in Content-Type bears few origins.
-fn tag(base: &str, origins: &str, nonce: Option<&str>) -> String {
+fn tag(base: &str, origins: &str, own: Own<'_>) -> String {
     let mut tag = String::from("<script src=\"");
     escape(base, &mut tag);
     tag.push_str("/.vestibule/bridge.js\" data-base=\"");
     escape(base, &mut tag);
     tag.push_str("\" data-origins=\"");
     escape(origins, &mut tag);
-    if let Some(nonce) = nonce {
-        tag.push_str("\" nonce=\"");
-        escape(nonce, &mut tag);
+    for (name, value) in [("\" data-launch=\"", own.launch), ("\" nonce=\"", own.nonce)] {
+        if let Some(value) = value {
+            tag.push_str(name);
+            escape(value, &mut tag);
+        }
     }
     tag.push_str("\"></script>");
     tag
+}
+
+/// What the element says of one document alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Own<'a> {
+    /// The request that brought it ([`crate::policy::beacon::launch`]).
+    pub launch: Option<&'a str>,
+    /// What its own policy asks for ([`crate::policy::csp::OwnScript`]).
+    pub nonce: Option<&'a str>,
 }
 
 /// Who may be around a document with a bridge.
@@ -119,12 +132,11 @@ pub enum Around {
     PageOrShell,
 }
 
-/// A persona's bridge: the element as most of its documents get it.
+/// A persona's bridge: what the elements of all its documents say.
 #[derive(Debug, Clone)]
 pub struct Bridge {
     base: Box<str>,
     origins: Box<str>,
-    tag: Arc<[u8]>,
 }
 
 impl Bridge {
@@ -133,25 +145,15 @@ impl Bridge {
         let origins: Vec<_> =
             own.into_iter().chain(embed.iter().map(AllowedOrigin::as_str)).collect();
         let origins = origins.join(" ").into_boxed_str();
-        let tag = tag(base, &origins, None).into_bytes().into();
-        Self { base: base.into(), origins, tag }
+        Self { base: base.into(), origins }
     }
 
-    /// For a document of the persona, or of its device, whose policy may ask for a nonce.
-    pub fn tag(&self, device: Option<&str>, nonce: Option<&str>) -> Arc<[u8]> {
-        match (device, nonce) {
-            (None, None) => Arc::clone(&self.tag),
-            (None, nonce) => tag(&self.base, &self.origins, nonce).into_bytes().into(),
-            (Some(device), nonce) => {
-                let base = format!("{}/{device}", self.base);
-                tag(&base, &self.origins, nonce).into_bytes().into()
-            }
+    /// The element for a document of the persona, or of its device.
+    pub fn element(&self, device: Option<&str>, own: Own<'_>) -> String {
+        match device {
+            None => tag(&self.base, &self.origins, own),
+            Some(device) => tag(&format!("{}/{device}", self.base), &self.origins, own),
         }
-    }
-
-    /// The element as text.
-    pub fn element(&self, device: Option<&str>) -> String {
-        String::from_utf8_lossy(&self.tag(device, None)).into_owned()
     }
 }
 

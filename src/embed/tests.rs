@@ -11,24 +11,24 @@ fn the_tag_names_the_script_the_base_and_the_origins() {
         tag(
             "/chat/ragtime/sales",
             &embed.iter().map(AllowedOrigin::as_str).collect::<Vec<_>>().join(" "),
-            None
+            Own::default()
         ),
         "<script src=\"/chat/ragtime/sales/.vestibule/bridge.js\" \
          data-base=\"/chat/ragtime/sales\" \
          data-origins=\"https://www.example.com https://*.example.org:8443 file:\"></script>"
     );
     assert_eq!(
-        tag("", "", Some("a+b/c=")),
+        tag("", "", Own { launch: Some("AVl_-"), nonce: Some("a+b/c=") }),
         "<script src=\"/.vestibule/bridge.js\" data-base=\"\" data-origins=\"\" \
-         nonce=\"a+b/c=\"></script>"
+         data-launch=\"AVl_-\" nonce=\"a+b/c=\"></script>"
     );
 }
 
 #[test]
 fn nothing_ends_an_attribute_of_the_tag() {
     let hostile = "/a\"'><script>&amp;";
-    let tag = tag(hostile, hostile, Some(hostile));
-    assert_eq!(tag.matches('"').count(), 8, "{tag}");
+    let tag = tag(hostile, hostile, Own { launch: Some(hostile), nonce: Some(hostile) });
+    assert_eq!(tag.matches('"').count(), 10, "{tag}");
     assert_eq!(tag.matches('<').count(), 2, "{tag}");
     assert_eq!(tag.matches('>').count(), 2, "{tag}");
     assert!(tag.contains("data-base=\"/a&quot;&#39;&gt;&lt;script&gt;&amp;amp;\""), "{tag}");

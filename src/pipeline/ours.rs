@@ -1,8 +1,9 @@
-//! What we answer ourselves below a persona's `/.vestibule/`: the scripts of its pages, and what the
-//! bridge has to say.
+//! What we answer ourselves below a persona's `/.vestibule/`: the scripts of its pages, what the
+//! bridge has to say, and what the page around the chat tells of its handshake.
 //!
 //! Scripts are for everybody. What the bridge says is a launch's metadata that came by message instead of
-//! by URL: it meets the same rules, and is charged like a launch unless it completes one.
+//! by URL: it meets the same rules, and is charged like a launch unless it completes one. What the page
+//! tells ([`beacon`]) changes nothing here: it has a limit of its own and no session.
 
 use http::Method;
 
@@ -11,20 +12,30 @@ use super::outcome::{Action, Answer, AnswerField, Configured};
 use super::visit::Visit;
 use crate::embed;
 use crate::http1::fields::Known;
+use crate::policy::beacon::launch::Launch;
+use crate::policy::beacon::{self, Told};
 use crate::policy::identity::{Identity, State};
-use crate::policy::limits::Charge;
+use crate::policy::limits::{self, Charge};
 use crate::policy::metadata::{self, UserId, Voucher};
 use crate::policy::origin::{self, Credential};
 use crate::policy::session::{Arrival, Purpose, Stage, Succession, succession};
-use crate::rejection::{Code, Rejection};
+use crate::rejection::{Code, Methods, Rejection};
 
 /// Bytes of what the bridge may say.
-pub(super) const MAX_CONFIG: usize = 16 * 1024;
+const MAX_CONFIG: usize = 16 * 1024;
 
 const FOLDER: &str = "/.vestibule";
 
 pub(super) fn is_config(below: &str) -> bool {
     below == "/.vestibule/config"
+}
+
+/// How many bytes are read of what is posted there, and decided about as a whole.
+pub(super) fn most_of_body(below: &str) -> Option<usize> {
+    match below {
+        "/.vestibule/beacon" => Some(beacon::MAX),
+        below => is_config(below).then_some(MAX_CONFIG),
+    }
 }
 
 /// Nothing for a path that is not ours.
@@ -47,6 +58,15 @@ pub(super) fn answer(
         }
         "/shell.js" if is_read => Ok(Action::Answer(Answer::ShellScript)),
         "/config" if visit.head.method == Method::POST => configure(visit, fields),
+        // A page around a chat does not know the path of its session.
+        "/beacon" if visit.prefixed.is_some() => {
+            Err(Rejection::new(Code::NotFound, "a beacon in the path of a session"))
+        }
+        "/beacon" if visit.head.method == Method::POST => told(visit),
+        "/beacon" => {
+            let refusal = Rejection::new(Code::MethodNotAllowed, "a beacon is a POST");
+            Err(refusal.allowing(Methods::Post))
+        }
         "/bridge.js" | "/shell.js" | "/config" => {
             Err(Rejection::new(Code::MethodNotAllowed, "not how this is asked"))
         }
@@ -118,4 +138,25 @@ fn configure(visit: &Visit<'_>, fields: &mut Vec<AnswerField>) -> Result<Action,
     visit.set_cookie(&session, fields)?;
     let prefix = if visit.keeps_cookies() { String::new() } else { visit.path_prefix(&session)? };
     Ok(Action::Answer(Answer::Configured(Configured::Anew { prefix })))
+}
+
+/// The page around the chat tells how its handshake went. What comes of it is for whoever counts.
+fn told(visit: &Visit<'_>) -> Result<Action, Rejection> {
+    let (persona, ambient) = (visit.persona, visit.ambient);
+    let key = (&*persona.tenant, visit.client());
+    limits::beacon(ambient.limiter, &persona.rules, key, ambient.moment)
+        .map_err(Rejection::limited)?;
+    let caller = persona.origin.embedder(visit.headers)?;
+    ambient.note("origin", || format!("{caller:?}").to_lowercase());
+    let is_text = |value: &[u8]| is_media_type(value, "text/plain");
+    if !visit.head.fields.get(Known::ContentType).is_some_and(is_text) {
+        return Err(Rejection::new(Code::MediaTypeUnsupported, "a beacon is text/plain"));
+    }
+    let (handshake, launch) = beacon::parse(ambient.body.unwrap_or_default())?;
+    let launch = match launch {
+        Some(text) => Launch::read(text, &persona.keys, ambient.now)?,
+        None => None,
+    };
+    ambient.note("handshake", || handshake.to_string());
+    Ok(Action::Answer(Answer::Told(Box::new(Told { handshake, launch }))))
 }

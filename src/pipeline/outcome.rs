@@ -8,6 +8,8 @@ use http::StatusCode;
 use crate::compress::Order;
 use crate::config::snapshot::{AppKind, Persona, Shell, Site, Upstream};
 use crate::gate::target::Address;
+use crate::policy::beacon::Told;
+use crate::policy::beacon::launch::Launch;
 use crate::policy::csp::CompiledCsp;
 use crate::policy::front::Front;
 use crate::policy::front::folders::Wanted;
@@ -16,6 +18,7 @@ use crate::policy::metadata::Direction;
 use crate::policy::session::{SessionId, UnixSeconds};
 use crate::policy::shared_host::Scope;
 use crate::rejection::Rejection;
+use crate::route::Target;
 use crate::state::jar::Jars;
 use crate::state::parked::Launched;
 
@@ -31,6 +34,17 @@ pub enum Owner {
 }
 
 impl Owner {
+    /// None where nobody serves.
+    pub fn of(target: &Target) -> Option<Self> {
+        Some(match target {
+            Target::HeldBack(_) => return None,
+            Target::Persona(persona) => Owner::Persona(Arc::clone(persona)),
+            Target::Device(persona, index) => Owner::Device(Arc::clone(persona), *index),
+            Target::Shell(persona, index) => Owner::Shell(Arc::clone(persona), *index),
+            Target::Site(site) => Owner::Site(Arc::clone(site)),
+        })
+    }
+
     pub fn tenant(&self) -> &Arc<str> {
         match self {
             Owner::Persona(persona) | Owner::Device(persona, _) | Owner::Shell(persona, _) => {
@@ -168,6 +182,8 @@ pub enum Answer {
     Bridge,
     /// The bridge has said who is asking.
     Configured(Configured),
+    /// 204: the page around the chat has told how its handshake went.
+    Told(Box<Told>),
     /// A page that waits for the bridge, in the app's place.
     Waiting(Owner),
     /// The script of the pages around a chat.
@@ -227,6 +243,8 @@ pub struct Dress {
     pub framing: Framing,
     /// The bridge's script element is written into it, if it is HTML.
     pub bridge: bool,
+    /// What the bridge tells the page around it of where this request stands in its trace.
+    pub launch: Option<Box<Launch>>,
     /// The upstream's own `Access-Control-*` gives way to ours.
     pub replaces_cors: bool,
     pub fields: Vec<AnswerField>,

@@ -383,6 +383,7 @@ impl Visit<'_> {
             owner: Some(self.owner.clone()),
             framing,
             bridge: self.persona.metadata.bridge && framing == Framing::Document,
+            launch: None,
             replaces_cors: Reach::of(self.persona.app) == Reach::EmbedOrigins,
             fields: Vec::new(),
             under,

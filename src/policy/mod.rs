@@ -4,6 +4,7 @@
 //! a witness or a refusal. It must not touch sockets, read a clock or make randomness.
 
 pub mod assertion;
+pub mod beacon;
 pub mod csp;
 pub mod front;
 pub mod identity;

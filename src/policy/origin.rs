@@ -227,6 +227,20 @@ impl OriginRules {
         Ok(OriginChecked { caller, cors: self.cors(reach, facts) })
     }
 
+    /// Decides whether the request comes from a page that may be around the chat, for what only such
+    /// a page has to tell. The chat's own pages are none, unless they may embed it too.
+    pub fn embedder(&self, headers: &Headers<'_>) -> Result<Caller, Rejection> {
+        let refuse = |reason| Err(Rejection::new(Code::OriginNotAllowed, reason));
+        match &headers.origin {
+            OriginField::Address(address, _) if self.embeds(address) => Ok(Caller::Embedder),
+            OriginField::Opaque(_) if self.embeds_files() => Ok(Caller::Opaque),
+            OriginField::Address(..) => refuse("an origin that may not embed the chat"),
+            OriginField::Opaque(_) => refuse("Origin is null"),
+            OriginField::Absent => refuse("no Origin: a page around the chat has one"),
+            OriginField::Invalid => refuse("Origin is repeated or malformed"),
+        }
+    }
+
     fn caller(
         &self,
         reach: Reach,

@@ -7,6 +7,12 @@
   const chat = new URL(iframe.dataset.origin);
   let ready = false;
   let sent = false;
+  // Milliseconds after which nobody waits for the chat any more. An app that answers for itself is
+  // waited for once it has said that it is ready.
+  const PATIENCE = 15000;
+  const BRIDGED = {{BRIDGED}};
+  let times = null;
+  let timer = 0;
 
   // {{USER_HINT}}
   function payload() {
@@ -22,10 +28,28 @@
   function send() {
     if (!ready || sent || frame.hidden) return;
     sent = true;
+    if (times) times.config = performance.now();
     iframe.contentWindow.postMessage({ type: 'chat-embed-config', payload: payload() }, chat.origin);
   }
 
+  // How long the opening took, for the chat's operators: no word about who is asking. The page's
+  // Content-Security-Policy, if it has one, needs connect-src for it.
+  function tell(outcome, error) {
+    if (!times || (outcome === 'timeout' && !BRIDGED && !times.ready)) return;
+    // An answer to what was posted in the opening before this one.
+    if (outcome !== 'timeout' && !times.config) return;
+    clearTimeout(timer);
+    const body = JSON.stringify({ v: 1, ...times, ended: performance.now(), outcome, error });
+    times = null;
+    const how = { method: 'POST', mode: 'no-cors', credentials: 'omit', keepalive: true, body };
+    // Or else a page with a Referrer-Policy of its own would hide its origin.
+    how.referrerPolicy = 'strict-origin';
+    fetch(new URL('.vestibule/beacon', chat), how).catch(() => {});
+  }
+
   launcher.addEventListener('click', () => {
+    clearTimeout(timer);
+    times = null;
     if (!frame.hidden) {
       frame.hidden = true;
       launcher.setAttribute('aria-expanded', 'false');
@@ -38,6 +62,8 @@
       return;
     }
     frame.hidden = false;
+    times = { shown: performance.now() };
+    timer = setTimeout(tell, PATIENCE, 'timeout');
     launcher.setAttribute('aria-expanded', 'true');
     launcher.textContent = 'Close Chat';
     const url = new URL(chat);
@@ -51,11 +77,20 @@
 
   window.addEventListener('message', (event) => {
     if (event.origin !== chat.origin || event.source !== iframe.contentWindow) return;
-    if (event.data?.type === 'chat-embed-ready') {
+    const { type, launch } = event.data ?? {};
+    if (times && launch && String(type).startsWith('chat-embed-')) times.launch = launch;
+    if (type === 'chat-embed-ready') {
+      if (times) times.ready ??= performance.now();
       ready = true;
       send();
     }
-    if (event.data?.type === 'chat-embed-ack') console.debug('The chat knows who is asking.');
-    if (event.data?.type === 'chat-embed-error') console.error('The chat refused:', event.data);
+    if (type === 'chat-embed-ack') {
+      console.debug('The chat knows who is asking.');
+      tell('ack');
+    }
+    if (type === 'chat-embed-error') {
+      console.error('The chat refused:', event.data);
+      tell('error', String(event.data.code));
+    }
   });
 })();

@@ -25,7 +25,7 @@ use super::{Fill, names};
 use crate::policy::limits::{Bucket, Client, Moment, Rate};
 pub use handover::TenantLimits;
 
-/// Buckets that strangers share at the cap, for each of the three scopes of a tenant.
+/// Buckets that strangers share at the cap, for each of the four scopes of a tenant.
 pub const SHARED: usize = 512;
 
 /// No tenant gets fewer keys, however many tenants there are.
@@ -147,6 +147,8 @@ pub(crate) enum Scope<'a> {
     Share,
     /// At this persona.
     Launcher(&'a str),
+    /// What it tells of its chats.
+    Beacon,
 }
 
 /// A client's bucket within a tenant, in sixteen bytes.
@@ -189,6 +191,7 @@ impl TenantBuckets {
             Scope::Ip => 0,
             Scope::Share => 1,
             Scope::Launcher(persona) => names::number(persona) << 3 | 2,
+            Scope::Beacon => 3,
         };
         Key { client, scope: scope | family }
     }
@@ -271,7 +274,7 @@ pub(crate) struct Held {
     /// The bucket of the tenant as a whole.
     pub(crate) tenant: Bucket,
     keys: HashMap<Key, Bucket, fast::RandomState>,
-    /// Three rows of [`SHARED`]; empty until the cap was met.
+    /// Four rows of [`SHARED`]; empty until the cap was met.
     shared: Vec<Bucket>,
     columns: quality::RandomState,
     /// The longest step of any rule that wrote here.
@@ -292,7 +295,7 @@ impl Held {
 
     fn shared_mut(&mut self, key: Key) -> &mut Bucket {
         if self.shared.is_empty() {
-            self.shared = vec![Bucket::default(); 3 * SHARED];
+            self.shared = vec![Bucket::default(); 4 * SHARED];
         }
         let place = self.place(key);
         &mut self.shared[place]

@@ -53,6 +53,7 @@ class Stage:
         self.base = ""
         self.origins = HOST.rstrip("/")
         self.head = ""
+        self.launch = ""
         self.page.on("console", lambda message: self.console.append(message.text))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.route("**/*", self._serve)
@@ -74,7 +75,7 @@ class Stage:
         elif url.netloc == "chat.host.test":
             tag = (
                 f'<script src="{self.base}/.vestibule/bridge.js" data-base="{self.base}"'
-                f' data-origins="{self.origins}"></script>'
+                f' data-origins="{self.origins}"{self.launch}></script>'
             )
             body = f"<!doctype html><head>{tag}{self.head}<title>chat</title><p>chat</p>"
             headers = {"content-security-policy": CSP, "content-type": "text/html"}
@@ -289,6 +290,20 @@ def test_a_refusal_is_told_to_the_page_and_the_console(
     assert code in line and "12345" not in line and "native code" not in line
     stage.send()
     stage.wait(lambda: stage.count("ack") == 1, "it goes on")
+
+
+@pytest.mark.parametrize("launch", ["", "AQIAAAAA-_"])
+def test_each_message_says_which_document_it_is_of(stage: Stage, launch: str) -> None:
+    stage.launch = f' data-launch="{launch}"' if launch else ""
+    stage.answers = [COMPLETE, (403, {"code": "mode_mismatch", "title": "No."})]
+    stage.open()
+    for count, word in enumerate(["ack", "error"], 1):
+        stage.send()
+        stage.wait(lambda: stage.count(word) == 1, word)  # noqa: B023
+        assert len(stage.posts) == count
+    for message in stage.seen():
+        # Where there is none, the messages are what they are in the seed.
+        assert message.get("launch", "") == launch and ("launch" in message) == bool(launch), message
 
 
 @pytest.mark.parametrize("payload", [None, 5, "text"])

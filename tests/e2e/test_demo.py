@@ -7,17 +7,19 @@ the firewall tells the app: both are seen here as a page sees them.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import FrameLocator, Page, expect
 
-from browser import chromium
+from browser import chromium, wait_in
 from vestibule import accepts, binary, free_port, wait_until
 
 EVENTS = ["chat-embed-ready from the frame", "chat-embed-config to the frame", "chat-embed-ack"]
@@ -52,6 +54,14 @@ class Demo:
 
     def tail(self) -> str:
         return self.log.read_text(errors="replace")[-8000:]
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The access log so far; lines that are still being written are left out."""
+        text = (self.log.parent / "state/access.log").read_text(errors="replace")
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+    def beacons(self) -> list[dict[str, Any]]:
+        return [line for line in self.lines() if line.get("path") == "/.vestibule/beacon"]
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +140,55 @@ def test_the_acknowledgement_comes_within_a_second(page: Page) -> None:
     expect(page.locator("#step-ack")).to_have_attribute("data-state", "done")
     took = re.search(r"\d+", page.locator("#step-ack .ms").inner_text())
     assert took and int(took[0]) < 1000
+
+
+# A page that hides its origin from others says it here all the same.
+@pytest.mark.parametrize("policy", ["strict-origin-when-cross-origin", "no-referrer"])
+def test_the_page_tells_once_how_long_the_handshake_took(policy: str, page: Page, demo: Demo) -> None:
+    page.evaluate(
+        """policy => {
+            const meta = document.createElement('meta');
+            meta.name = 'referrer';
+            meta.content = policy;
+            document.head.append(meta);
+        }""",
+        policy,
+    )
+    beacons = []
+    page.on("request", lambda request: beacons.append(request) if request.url.endswith("/.vestibule/beacon") else None)
+    before = len(demo.beacons())
+    chat = opened(page)
+    wait_in(page, lambda: len(demo.beacons()) > before, "the beacon")
+    say(chat, "Hello")
+    (request,) = beacons
+    headers = request.all_headers()
+    assert headers["content-type"].startswith("text/plain") and "cookie" not in headers
+    assert headers["origin"] == f"https://app.localhost:{demo.port}"
+    told = json.loads(request.post_data)
+    assert told["outcome"] == "ack" and "12345" not in request.post_data
+    assert told["shown"] <= min(told["ready"], told["config"]) and told["ready"] <= told["ended"] < told["ready"] + 1000
+    expect(page.locator("#log")).to_contain_text("Told Vestibule by beacon:")
+    shown = re.search(r"ack, (\d+) ms from ready", page.locator("#log").inner_text())
+    assert shown and int(shown[1]) == round(told["ended"] - told["ready"])
+    # Its log line is of the trace of the document that acknowledged.
+    (line,) = demo.beacons()[before:]
+    assert (line["status"], line["persona"]) == (204, "customer")
+    document = [it for it in demo.lines() if it["trace_id"] == line["trace_id"] and it["method"] == "GET"]
+    assert [it["status"] for it in document] == [200], document
+
+
+def test_the_page_tells_when_nobody_has_answered(page: Page, demo: Demo) -> None:
+    before = len(demo.beacons())
+    page.route("**/?mode=*", lambda route: route.abort())
+    page.clock.install()
+    page.locator("#chat-launcher").click()
+    page.clock.fast_forward(14_000)
+    assert len(demo.beacons()) == before
+    with page.expect_request("**/.vestibule/beacon") as sent:
+        page.clock.fast_forward(2_000)
+    told = json.loads(sent.value.post_data)
+    assert told["outcome"] == "timeout" and 15_000 <= told["ended"] - told["shown"] < 20_000
+    assert wait_in(page, lambda: demo.beacons()[before:], "the beacon")[0]["status"] == 204
 
 
 def test_the_frame_and_the_payload_say_the_same(page: Page) -> None:

@@ -182,6 +182,34 @@ fn a_posted_configuration_reads_as_json() {
 }
 
 #[test]
+fn what_a_page_tells_reads_as_json_and_in_order() {
+    let pieces = &[
+        "{",
+        "}",
+        "\"",
+        ":",
+        ",",
+        "\\u0061",
+        "null",
+        "1e3",
+        "-0",
+        "600000",
+        ".5",
+        "\"launch\":\"x\",",
+        "\"shown\":",
+        "\"ready\":",
+        "\"config\":",
+        "\"ended\":9",
+        "\"outcome\":",
+        "\"ack\"",
+        "\"timeout\"",
+        "\"error\"",
+        " ",
+    ];
+    check(20_000, edits::of_seeds("beacon", pieces), bodies::embed::beacon);
+}
+
+#[test]
 fn what_is_injected_reads_as_json_and_keeps_its_limits() {
     let pieces = &[
         "{",

@@ -11,6 +11,7 @@
 mod harness;
 
 mod admin;
+mod canaries;
 mod compression;
 mod endurance;
 mod errors;
@@ -26,6 +27,7 @@ mod gate;
 mod http2;
 mod http2_websocket;
 mod life;
+mod logs;
 mod messages;
 mod metrics;
 mod passwords;

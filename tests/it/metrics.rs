@@ -31,13 +31,13 @@ fn samples(proxy: &Proxy) -> BTreeMap<String, f64> {
 }
 
 /// Those whose name begins like this, without zeros.
-fn of(proxy: &Proxy, name: &str) -> BTreeMap<String, f64> {
+pub fn of(proxy: &Proxy, name: &str) -> BTreeMap<String, f64> {
     let samples = samples(proxy).into_iter();
     samples.filter(|(series, value)| series.starts_with(name) && *value != 0.0).collect()
 }
 
 /// Waits until these are all of that name: a request is counted when its answer is out.
-fn becomes(proxy: &Proxy, name: &str, expected: &[(String, f64)]) {
+pub fn becomes(proxy: &Proxy, name: &str, expected: &[(String, f64)]) {
     let expected: BTreeMap<_, _> =
         expected.iter().map(|(labels, value)| (format!("{name}{{{labels}}}"), *value)).collect();
     let until = Instant::now() + PATIENCE;

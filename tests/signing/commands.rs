@@ -289,21 +289,56 @@ fn launcher(persona: &str, user: &str, signed: &str) -> String {
 fn the_launcher_says_who_is_asking_when_the_frame_is_ready() {
     let payload = "{\"mode\":\"customer\",\"user_id\":\"7\",\"require_user_id\":true,\
                    \"allow_generated_id\":false,\"direction\":\"ltr\"}";
+    let done = launcher("jasser/customer", "7", "");
+    let (first, rest) = done.split_once("tell ").unwrap();
+    assert!(rest.contains("\nhidden true\nsrc https://"), "it opens again: {rest}");
     assert_eq!(
-        launcher("jasser/customer", "7", ""),
+        first,
         format!(
             "src https://chat-customer.jasserknows.online/?mode=customer&user_id=7\
              &require_user_id=true&allow_generated_id=false&direction=ltr&v=NOW\n\
              hidden false\n\
              post {{\"type\":\"chat-embed-config\",\"payload\":{payload}}} \
              https://chat-customer.jasserknows.online\n\
-             debug The chat knows who is asking.\n\
-             hidden true\n"
+             debug The chat knows who is asking.\n"
         )
     );
     let refused = launcher("jasser/customer", "", "");
     assert!(refused.starts_with("error The chat needs window.currentUserId.\nhidden true\n"));
     assert!(launcher("jasser/public", "7", "").contains("/?mode=public&require_user_id=false"));
+}
+
+#[test]
+fn the_launcher_tells_how_each_handshake_went_once() {
+    let tells = |persona: &str| {
+        let done = launcher(persona, "7", "");
+        let tells = done.lines().filter_map(|line| line.strip_prefix("tell ").map(str::to_owned));
+        tells.collect::<Vec<_>>()
+    };
+    let ack = "\"v\":1,\"shown\":100,\"ready\":200,\"config\":300,\"launch\":\"of-the-document\",\
+               \"ended\":400,\"outcome\":\"ack\"";
+    let timeout = "\"v\":1,\"shown\":500,\"ended\":600,\"outcome\":\"timeout\"";
+    let error = |shown: u32| {
+        let [ready, config, ended] = [1, 2, 3].map(|ticks| shown + ticks * 100);
+        format!(
+            "\"v\":1,\"shown\":{shown},\"ready\":{ready},\"config\":{config},\"ended\":{ended},\
+             \"outcome\":\"error\",\"error\":\"mode_mismatch\""
+        )
+    };
+    let told = |host: &str, told: &[&str]| {
+        let line =
+            |it: &&str| format!("https://{host}/.vestibule/beacon POST no-cors omit {{{it}}}");
+        told.iter().map(line).collect::<Vec<_>>()
+    };
+    // Whether an app without the bridge answers at all, nobody knows before it is ready.
+    let customer = told("chat-customer.jasserknows.online", &[ack, &error(600)]);
+    assert_eq!(tells("jasser/customer"), customer);
+    let public = told("your-name.public.example", &[ack, timeout, &error(700)]);
+    assert_eq!(tells("jasser/public"), public);
+    assert!(
+        !launcher("ragtime/sales", "", SALES).contains("tell "),
+        "a signed one has no handshake"
+    );
 }
 
 #[test]

@@ -99,6 +99,7 @@ trust_asserted = true
 [tenants.jasser.personas.public]
 hosts = ["*.public.example"]
 upstream = "app"
+bridge = true
 
 [tenants.jasser.sites.www]
 hosts = ["www.example.com"]

@@ -190,6 +190,7 @@ impl Common {
             upstreams: self.upstreams,
             tenants,
             held_back,
+            written: Default::default(),
         }
     }
 }

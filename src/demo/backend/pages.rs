@@ -42,6 +42,7 @@ const ASSETS: &[Asset] = assets! {
     "host.css" "text/css; charset=utf-8";
     "handshake.css" "text/css; charset=utf-8";
     "launcher.css" "text/css; charset=utf-8";
+    "beacon.js" "text/javascript; charset=utf-8";
     "host.js" "text/javascript; charset=utf-8";
     "launcher.js" "text/javascript; charset=utf-8";
     "trust.js" "text/javascript; charset=utf-8";

@@ -47,6 +47,10 @@ pub async fn check(client: &Client, report: &mut Report) {
         "the URL fallback's parameters reach the app byte for byte",
         url_fallback(client).await,
     );
+    report.line(
+        "what the host page tells of its handshake is taken, and what another page tells is not",
+        beacon(client).await,
+    );
     for persona in Persona::ALL {
         report.line(
             format!("a message to {} arrives as its persona and its launch's user", persona.host()),
@@ -148,6 +152,26 @@ async fn url_fallback(client: &Client) -> Outcome {
     let (_, rest) = page.split_once("<meta name=\"demo-query\" content=\"").ok_or("no echo")?;
     let echo = rest.split('"').next().unwrap_or_default().replace("&amp;", "&");
     expect(echo == query, || format!("the app received {echo}"))
+}
+
+async fn beacon(client: &Client) -> Outcome {
+    let (host, query) = (Persona::Customer.host(), "/?mode=customer&user_id=12345");
+    let page = Frame::new(client, Persona::Customer).load(query).await?.with_status(200)?.text();
+    // Which document it was, where its bridge says so.
+    let launch = page.split_once("data-launch=\"").and_then(|(_, rest)| rest.split('"').next());
+    let body = serde_json::json!({
+        "v": 1, "launch": launch, "shown": 0, "ready": 412, "config": 415, "ended": 603, "outcome": "ack",
+    });
+    let body = body.to_string();
+    for (origin, status) in [(&*client.origin(APP_HOST), 204), ("https://evil.example", 403)] {
+        let length = body.len();
+        let lines =
+            format!("Origin: {origin}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n");
+        let head = client.head("POST", host, "/.vestibule/beacon", &lines);
+        let answer = client.raw(host, format!("{head}\r\n{body}").as_bytes()).await?;
+        answer.with_status(status).map_err(|seen| format!("{origin}: {seen}"))?;
+    }
+    Ok(())
 }
 
 async fn message(client: &Client, persona: Persona) -> Outcome {

@@ -1,6 +1,7 @@
 // The host page around the launcher: who is signed in, which way the text runs, and what passed
 // between the page and the frame, in milliseconds.
 
+import { startBeacon } from './beacon.js';
 import { readUserId, startLauncher } from './launcher.js';
 import { watchTrust } from './trust.js';
 
@@ -80,6 +81,7 @@ const reports = {
     step('hidden', 'shown', 'done');
     note('Launcher pressed, frame shown');
     trust.expectReady();
+    beacon.shown();
   },
   url({ url }) {
     note('The frame’s URL carries the parameters', { detail: new URL(url).search });
@@ -87,8 +89,9 @@ const reports = {
   waiting() {
     note('Configuration waits until the frame is ready');
   },
-  ready({ configSent }) {
+  ready({ configSent, launch }) {
     trust.ready();
+    beacon.ready(launch);
     if (pressedAt === null) {
       note('chat-embed-ready from the frame');
       return;
@@ -101,23 +104,30 @@ const reports = {
   },
   config({ payload, url }) {
     configAt = performance.now();
+    beacon.config();
     step('config', sincePress(), 'done');
     note('chat-embed-config to the frame', { detail: JSON.stringify(payload) });
     if (url === null) note('By message alone: the chat changes hands');
     else if (sameInUrl(payload, url)) note('URL and payload say the same', { kind: 'good' });
     else note('URL and payload differ', { kind: 'bad', detail: url });
   },
-  ack() {
+  ack({ launch }) {
     const took = configAt === null ? 0 : performance.now() - configAt;
     const late = took > ACK_LIMIT_MS;
     step('ack', `${Math.round(took)} ms`, late ? 'late' : 'done');
     note(`chat-embed-ack ${Math.round(took)} ms after the configuration`, {
       kind: late ? 'bad' : 'good',
     });
+    beacon.ended('ack', { launch });
   },
-  error({ code, title }) {
+  error({ code, title, launch }) {
     step('ack', 'refused', 'late');
     note(`chat-embed-error: ${code}`, { kind: 'bad', detail: title });
+    beacon.ended('error', { code, launch });
+  },
+  told({ outcome, shown, ready, ended }) {
+    const took = outcome === 'ack' ? `${Math.round(ended - ready)} ms from ready` : `${Math.round(ended - shown)} ms`;
+    note('Told Vestibule by beacon:', { detail: `${outcome}, ${took}` });
   },
   refused() {
     note('Not opened: a valid user id is required', { kind: 'bad' });
@@ -126,6 +136,7 @@ const reports = {
   },
   close() {
     trust.forget();
+    beacon.forget();
     note('Closed; the next opening sends a fresh configuration');
     pressedAt = null;
     configAt = null;
@@ -209,6 +220,7 @@ const policy = () => ({
 
 const report = (name, facts) => reports[name](facts);
 const trust = watchTrust({ origin: byId('chat-iframe').dataset.origin, report });
+const beacon = startBeacon({ origin: byId('chat-iframe').dataset.origin, report });
 const launcher = startLauncher({ policy, report });
 setDirection(memory.get('direction', 'ltr'));
 showUser();

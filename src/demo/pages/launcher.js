@@ -127,7 +127,7 @@ export function startLauncher({ policy, report }) {
     if (event.data?.type === 'chat-embed-ready') {
       console.debug('Widget is ready to receive configuration.');
       iframeReady = true;
-      report('ready', { configSent });
+      report('ready', { configSent, launch: event.data.launch });
       if (isOpen() && !configSent && identified(lastValidUserId)) {
         console.debug('Sending deferred config payload.');
         sendConfig(lastValidUserId);
@@ -135,11 +135,11 @@ export function startLauncher({ policy, report }) {
     }
     if (event.data?.type === 'chat-embed-ack') {
       console.debug('Widget acknowledged configuration payload');
-      report('ack', {});
+      report('ack', { launch: event.data.launch });
     }
     if (event.data?.type === 'chat-embed-error') {
       console.error(`The configuration was refused: ${event.data.code}`);
-      report('error', { code: event.data.code, title: event.data.title });
+      report('error', { code: event.data.code, title: event.data.title, launch: event.data.launch });
     }
   });
 

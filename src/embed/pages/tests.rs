@@ -6,7 +6,7 @@ const AGAIN: [Again; 5] =
 const PLAIN: (Again, Option<Direction>) = (Again::Never, None);
 
 fn all() -> Vec<Page> {
-    let tag = super::super::tag("/chat/a", "", None);
+    let tag = super::super::tag("/chat/a", "", super::super::Own::default());
     let mut pages = Vec::new();
     for direction in [None, Some(Direction::Ltr), Some(Direction::Rtl), Some(Direction::Auto)] {
         pages.push(waiting(&tag, direction));

@@ -34,3 +34,15 @@ pub struct Front {
     /// Present where answers may be compressed.
     pub compression: Option<Arc<Compression>>,
 }
+
+impl Front {
+    /// Whether the same may come: by address, and by name and password.
+    pub fn admits_like(&self, other: &Front) -> bool {
+        let passwords = match (&self.password, &other.password) {
+            (None, None) => true,
+            (Some(one), Some(other)) => one.admits_like(other),
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        passwords && self.addresses == other.addresses
+    }
+}

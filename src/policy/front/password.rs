@@ -60,6 +60,11 @@ impl Password {
         (!users.is_empty()).then(|| Self { realm: realm.into(), users, forwards, tenant, rules })
     }
 
+    /// Whether the same pairs are good.
+    pub fn admits_like(&self, other: &Password) -> bool {
+        self.users == other.users
+    }
+
     /// What the request shows, if it is one pair.
     pub fn attempt(&self, head: &RequestHead) -> Option<Attempt> {
         let value = head.fields.single(Known::Authorization)?;

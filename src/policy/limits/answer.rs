@@ -17,6 +17,8 @@ pub enum BucketName {
     Launcher,
     /// One address at all unsigned personas of a tenant.
     Share,
+    /// What the pages of one address tell of a tenant's chats.
+    Beacon,
 }
 
 impl BucketName {
@@ -26,6 +28,7 @@ impl BucketName {
             BucketName::Tenant => "tenant",
             BucketName::Launcher => "launcher",
             BucketName::Share => "share",
+            BucketName::Beacon => "beacon",
         }
     }
 }
@@ -77,6 +80,7 @@ impl Limited {
             BucketName::Tenant => "the tenant's limit is used up",
             BucketName::Launcher => "the address's limit at this persona is used up",
             BucketName::Share => "the address has used its quarter of the tenant's limit",
+            BucketName::Beacon => "the address tells of more handshakes than it may launch",
         }
     }
 

@@ -6,6 +6,9 @@
 //! at together and charged together, so that a refused launch takes nothing from anybody but its
 //! own address.
 //!
+//! What pages tell of their chats ([`beacon`]) has the rate of an address's launches and a bucket of its
+//! own: it neither takes from a launch nor is refused for one.
+//!
 //! The quarter is for tenants whose address limit leaves one address too much. Where that limit
 //! alone keeps an address to a third of the tenant's, there is no quarter: of 60/min and 200/min it
 //! would refuse the 51st launch, and nobody who reads these two numbers expects that.
@@ -248,6 +251,22 @@ pub fn continuation(passed: AddressPassed, rules: &Rules, now: Moment) -> Charge
         held.write(key, bucket, rules.ip, now);
     }
     Charged { own: [None; 3] }
+}
+
+/// What a page tells of its chat: as much as its address may launch, in a bucket of its own.
+pub fn beacon(
+    limiter: &Limiter,
+    rules: &Rules,
+    (tenant, client): (&str, Client),
+    now: Moment,
+) -> Result<(), Limited> {
+    let buckets = limiter.tenant(tenant);
+    let key = buckets.key(client, Scope::Beacon);
+    let mut held = buckets.lock();
+    let taken = held.read(key).take(rules.ip, now);
+    let taken = taken.map_err(|wait| Limited::new(BucketName::Beacon, rules.ip, wait))?;
+    held.write(key, taken.bucket, rules.ip, now);
+    Ok(())
 }
 
 /// A bucket of the client that a launch is held against.

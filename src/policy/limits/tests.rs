@@ -202,6 +202,28 @@ fn what_does_not_count_passes_used_up_limits_and_says_nothing() {
 }
 
 #[test]
+fn what_pages_tell_and_what_they_launch_do_not_limit_each_other() {
+    let (limiter, rules) = (Limiter::default(), rules(2, 9, None));
+    let tells = |client| beacon(&limiter, &rules, ("acme", client), Moment::START);
+    for refused in [false, false, true] {
+        assert_eq!(
+            tells(client(1)).map_err(|limited| limited.bucket),
+            match refused {
+                true => Err(BucketName::Beacon),
+                false => Ok(()),
+            }
+        );
+    }
+    assert_eq!(tells(client(2)), Ok(()));
+    for refused in [false, false, true] {
+        let passed = address(&limiter, &rules, ("acme", client(1)), Charge::One, Moment::START);
+        assert_eq!(passed.is_err(), refused);
+    }
+    let used = limiter.used("acme", rules.tenant(), Moment::START);
+    assert!(used.abs() < f64::EPSILON, "the tenant's launches are untouched: {used}");
+}
+
+#[test]
 fn a_continuation_gives_its_permit_back() {
     let (limiter, rules) = (Limiter::default(), rules(2, 4, None));
     assert!(try_launch(&limiter, &rules, ("t", 1), ("p", Signed), NOW).is_ok());

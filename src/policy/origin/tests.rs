@@ -159,6 +159,38 @@ fn pages_from_files_call_with_a_token_where_files_may_embed() {
 }
 
 #[test]
+fn only_a_page_that_may_embed_the_chat_is_around_it() {
+    let files = ["file:", "https://www.shop.example"];
+    for (embed, fields, expected) in [
+        (&EMBED[..], &[("origin", "https://www.shop.example")][..], Some(Caller::Embedder)),
+        (&EMBED, &[("origin", "https://a.partner.example")], Some(Caller::Embedder)),
+        (&EMBED, &[("origin", "http://www.shop.example")], None),
+        (&EMBED, &[("origin", "https://chat.example:8443")], None),
+        (&EMBED, &[("origin", "https://evil.example")], None),
+        (&EMBED, &[("origin", "null")], None),
+        (&EMBED, &[("origin", "null"), ("sec-fetch-site", "same-origin")], None),
+        (&EMBED, &[("origin", "https://www.shop.example/")], None),
+        (&EMBED, &[("origin", "https://www.shop.example"), ("origin", "null")], None),
+        (&EMBED, &[], None),
+        (&[], &[("origin", "https://www.shop.example")], None),
+        (&files, &[("origin", "null")], Some(Caller::Opaque)),
+        (
+            &["https://chat.example:8443"],
+            &[("origin", "https://chat.example:8443")],
+            Some(Caller::Embedder),
+        ),
+    ] {
+        let case = Case { method: Method::POST, kind: Kind::Request, fields };
+        let rules = rules(embed);
+        case.with(|facts| match (rules.embedder(facts.headers), expected) {
+            (Ok(caller), Some(expected)) => assert_eq!(caller, expected, "{embed:?} {fields:?}"),
+            (Err(refused), None) => assert_eq!(refused.code.as_str(), NO),
+            (judged, _) => panic!("{embed:?} {fields:?}: {judged:?}"),
+        });
+    }
+}
+
+#[test]
 fn sec_fetch_site_speaks_for_null_and_refutes_an_origin_of_ours() {
     let own = ("Origin", "https://chat.example:8443");
     for (kind, fields, expected) in [

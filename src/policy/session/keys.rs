@@ -54,6 +54,7 @@ impl SessionSecrets {
             tenant,
             persona,
             rings: Default::default(),
+            launches: OnceLock::new(),
         }
     }
 }
@@ -75,6 +76,8 @@ pub struct PersonaKeys {
     persona: Arc<str>,
     /// In the order of `Purpose::ALL`, each from its first use on.
     rings: [OnceLock<Box<Ring>>; 3],
+    /// What documents are told of their launch is no token: it has keys of its own.
+    launches: OnceLock<Box<Ring>>,
 }
 
 /// Never empty: the first signs.
@@ -144,17 +147,34 @@ impl PersonaKeys {
         best.ok_or(failure)
     }
 
+    /// The MAC of a launch, for [`crate::policy::beacon::launch`].
+    pub(in crate::policy) fn launch_tag(&self, payload: &[u8]) -> [u8; 32] {
+        self.launches().0[0].clone().chain_update(payload).finalize().into_bytes().into()
+    }
+
+    /// Whether that is the beginning of the MAC of this launch.
+    pub(in crate::policy) fn is_launch(&self, payload: &[u8], tag: &[u8]) -> bool {
+        let is_of =
+            |key: &HmacSha256| key.clone().chain_update(payload).verify_truncated_left(tag).is_ok();
+        self.launches().0.iter().any(is_of)
+    }
+
+    fn launches(&self) -> &Ring {
+        self.launches.get_or_init(|| self.derive("vestibule launch 1"))
+    }
+
+    fn derive(&self, label: &str) -> Box<Ring> {
+        let parts: [&str; 2] = [&self.tenant, &self.persona];
+        Box::new(Ring(self.secrets.iter().map(|secret| secret.derive(label, &parts)).collect()))
+    }
+
     fn ring(&self, purpose: Purpose) -> &Ring {
         let place = match purpose {
             Purpose::Cookie => &self.rings[0],
             Purpose::Path => &self.rings[1],
             Purpose::Api => &self.rings[2],
         };
-        place.get_or_init(|| {
-            let parts: [&str; 2] = [&self.tenant, &self.persona];
-            let keys = self.secrets.iter().map(|secret| secret.derive(label(purpose), &parts));
-            Box::new(Ring(keys.collect()))
-        })
+        place.get_or_init(|| self.derive(label(purpose)))
     }
 }
 

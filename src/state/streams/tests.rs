@@ -37,8 +37,11 @@ fn snapshot(personas: &[(&str, &str)]) -> Snapshot {
         };
         text += &format!("[tenants.{tenant}.personas.{persona}]\n{host}{more}\n");
     }
-    let environment = |name: &str| {
-        (!name.starts_with("OTEL_")).then(|| "0123456789abcdef0123456789abcdef".to_owned())
+    let environment = |name: &str| match name {
+        // A name, a cost, a salt and a hash, of which each is as good as any other here.
+        "ONE" | "TWO" => Some(format!("{name}:$2b$04${}", "a".repeat(53))),
+        _ if name.starts_with("OTEL_") => None,
+        _ => Some("0123456789abcdef0123456789abcdef".to_owned()),
     };
     let loader = Loader::new(&environment);
     let loaded = loader.load_str("test.toml", &text, std::path::Path::new("."));
@@ -256,6 +259,8 @@ fn an_identity_policy_is_more_than_its_metadata() {
     let revoke = |more: &str| snapshot(&[("a/one", &format!("revoke = true\n{more}"))]);
     let text = "signed = true\nsigning = { secrets = [\"env:SIGNING\"]";
     let signed = |more: &str| revoke(&format!("{text}{more} }}"));
+    let password =
+        |users: &str| revoke(&format!("basic_auth = {{ realm = \"R\", users = \"env:{users}\" }}"));
     for (old, new, ends) in [
         (signed(""), signed(", max_age = \"5m\""), false),
         (signed(""), signed(", max_age = \"6m\""), true),
@@ -264,6 +269,12 @@ fn an_identity_policy_is_more_than_its_metadata() {
         (signed(""), revoke(""), true),
         (revoke("frame_only = true"), revoke(""), true),
         (revoke("bridge = true"), revoke("bridge = true"), false),
+        (revoke("deny_addresses = [\"10.0.0.0/8\"]"), revoke(""), true),
+        (revoke(""), revoke("allow_addresses = [\"10.0.0.0/8\"]"), true),
+        (revoke(""), password("ONE"), true),
+        (password("ONE"), password("TWO"), true),
+        (password("ONE"), password("ONE"), false),
+        (password("ONE"), revoke(""), true),
     ] {
         let found = fate(&holder(&old, "a/one"), &new);
         assert_eq!(matches!(found, Fate::Ends(Ended::Revoked, Pace::AtOnce)), ends, "{found:?}");

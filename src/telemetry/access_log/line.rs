@@ -72,8 +72,10 @@ impl Lines {
         }
         text(out, "request_id", record.request_id.as_str(), LONGEST);
         if let Some(trace_id) = &record.trace_id {
-            // Writing to a Vec cannot fail.
-            let _ = write!(out, ",\"trace_id\":\"{trace_id}\"");
+            key(out, "trace_id");
+            out.push(b'"');
+            trace_id.bytes().iter().for_each(|byte| hexadecimal(out, *byte));
+            out.push(b'"');
         }
         out.extend_from_slice(b"}\n");
     }
@@ -109,6 +111,11 @@ fn milliseconds(out: &mut Vec<u8>, name: &str, duration: Duration) {
 fn digits(out: &mut Vec<u8>, below_1000: u64) {
     let digit = |value: u64| b'0' + (value % 10) as u8;
     out.extend_from_slice(&[digit(below_1000 / 100), digit(below_1000 / 10), digit(below_1000)]);
+}
+
+fn hexadecimal(out: &mut Vec<u8>, byte: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.extend_from_slice(&[byte >> 4, byte & 0xf].map(|nibble| DIGITS[usize::from(nibble)]));
 }
 
 fn address(address: IpAddr, out: &mut Vec<u8>) {

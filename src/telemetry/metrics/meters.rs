@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::histogram::{Bounds, Counted, HANDSHAKE, Histogram, NEAR, RELOAD, REQUEST, STREAM};
 use super::roster::OwnerKey;
 use crate::http1::head::Version;
+use crate::policy::beacon::Outcome;
 use crate::policy::limits::BucketName;
 use crate::rejection::{Code, Rejection};
 use crate::reload::ReloadOutcome;
@@ -33,8 +34,13 @@ pub const VERSIONS: [Version; 3] = [Version::Http10, Version::Http11, Version::H
 const REQUESTS: usize = METHODS.len() * CLASSES.len() * VERSIONS.len();
 
 /// In the order in which [`bucket`] counts them.
-pub const BUCKETS: [BucketName; 4] =
-    [BucketName::Ip, BucketName::Tenant, BucketName::Launcher, BucketName::Share];
+pub const BUCKETS: [BucketName; 5] = [
+    BucketName::Ip,
+    BucketName::Tenant,
+    BucketName::Launcher,
+    BucketName::Share,
+    BucketName::Beacon,
+];
 
 /// In the order of their numbers.
 pub const KINDS: [Kind; 3] = [Kind::Request, Kind::Events, Kind::WebSocket];
@@ -63,6 +69,8 @@ pub struct OwnerMeters {
     open: [AtomicI64; KINDS.len()],
     lives: [Lazy; KINDS.len()],
     handshakes: Lazy,
+    /// In the order of [`Outcome::NAMES`].
+    handshakes_ended: [AtomicU64; Outcome::NAMES.len()],
 }
 
 impl OwnerMeters {
@@ -75,6 +83,7 @@ impl OwnerMeters {
             open: Default::default(),
             lives: Default::default(),
             handshakes: Lazy::default(),
+            handshakes_ended: Default::default(),
         }
     }
 
@@ -89,10 +98,13 @@ impl OwnerMeters {
         self.rejections[code as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The host page has counted how long it was from the frame's "ready" to the chat's answer to
-    /// its configuration.
-    pub fn handshake(&self, took: Duration) {
-        self.handshakes.record(HANDSHAKE, took);
+    /// The page around a chat has told how the handshake ended, and how long it was from the frame's
+    /// "ready" to the chat's acknowledgement.
+    pub fn handshake(&self, outcome: Outcome, took: Option<Duration>) {
+        self.handshakes_ended[outcome.place()].fetch_add(1, Ordering::Relaxed);
+        if let Some(took) = took {
+            self.handshakes.record(HANDSHAKE, took);
+        }
     }
 
     /// A request goes to its app.
@@ -147,6 +159,12 @@ impl OwnerMeters {
     pub fn handshakes(&self) -> Option<Counted> {
         self.handshakes.read()
     }
+
+    /// How many ended in which way, of those that pages told of.
+    pub fn handshakes_ended(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.handshakes_ended.iter().map(|count| count.load(Ordering::Relaxed));
+        Outcome::NAMES.into_iter().zip(counts)
+    }
 }
 
 fn bucket(name: BucketName) -> usize {
@@ -155,6 +173,7 @@ fn bucket(name: BucketName) -> usize {
         BucketName::Tenant => 1,
         BucketName::Launcher => 2,
         BucketName::Share => 3,
+        BucketName::Beacon => 4,
     }
 }
 

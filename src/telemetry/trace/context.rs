@@ -35,6 +35,11 @@ impl TraceId {
         if bytes == [0; 16] { Self([1; 16]) } else { Self(bytes) }
     }
 
+    /// Nothing for what is no id.
+    pub fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
+        (bytes != [0; 16]).then_some(Self(bytes))
+    }
+
     pub fn bytes(self) -> [u8; 16] {
         self.0
     }
@@ -52,6 +57,11 @@ impl SpanId {
         let mut bytes = [0; 8];
         bytes.copy_from_slice(&random.bytes()[..8]);
         if bytes == [0; 8] { Self([1; 8]) } else { Self(bytes) }
+    }
+
+    /// Nothing for what is no id.
+    pub fn from_bytes(bytes: [u8; 8]) -> Option<Self> {
+        (bytes != [0; 8]).then_some(Self(bytes))
     }
 
     pub fn bytes(self) -> [u8; 8] {
@@ -97,7 +107,7 @@ pub struct Flags {
 }
 
 impl Flags {
-    fn read(bits: u8) -> Self {
+    pub fn of(bits: u8) -> Self {
         Self { sampled: bits & 1 != 0, random: bits & 2 != 0 }
     }
 
@@ -134,7 +144,7 @@ impl TraceParent {
         Some(Self {
             trace_id: TraceId(trace_id),
             parent_id: SpanId(parent_id),
-            flags: Flags::read(flags),
+            flags: Flags::of(flags),
         })
     }
 
@@ -337,7 +347,7 @@ mod tests {
             let written = TraceParent {
                 trace_id: TraceId(trace),
                 parent_id: SpanId(parent),
-                flags: Flags::read(bits),
+                flags: Flags::of(bits),
             };
             prop_assert_eq!(TraceParent::parse(&written.to_bytes()), Some(written));
         }

@@ -16,10 +16,15 @@
 //! | `connect` | internal | one for each connection that was opened |
 //! | `first_byte` | internal | the request on its way, the head of the answer |
 //! | `stream` | internal | of an event stream or a WebSocket: its beginning, its end |
+//! | `handshake` | internal | of a launch: the frame is shown, the chat has acknowledged; as the page around it tells ([`crate::policy::beacon`]) |
 //!
 //! A stream may last for hours, and spans are sent when they end. So where an answer becomes a
 //! stream, the server and client spans end with its head and are sent at once; the `stream` span, a
 //! child of the server span that outlives it, is sent when the stream ends.
+//!
+//! A handshake is told of by another request, whose own spans are another trace's. It is a child of
+//! the server span of the document that acknowledged. The page's times have a zero of their own:
+//! its end is taken to be when the beacon came.
 //!
 //! # Never in a span
 //!
@@ -44,6 +49,8 @@ use super::request_id::{Random, RequestId};
 use crate::http1::fields::{Fields, Known};
 use crate::http1::head::RequestHead;
 use crate::pipeline::ConnectionFacts;
+use crate::policy::beacon::launch::Launch;
+use crate::policy::session::UnixSeconds;
 use spans::Report;
 
 /// Where what is recorded goes.
@@ -66,6 +73,8 @@ pub struct Context {
     pub flags: Flags,
     /// The span that the upstream's spans are children of.
     pub client: SpanId,
+    /// The request's own span, where we record it.
+    pub server: Option<SpanId>,
     /// Who sent it may speak for others: its `tracestate` is passed as it is.
     is_trusted: bool,
     /// The trace is somebody else's, whose `tracestate` goes with it.
@@ -73,6 +82,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// What a document is told of the request that brought it.
+    pub fn launch(&self, at: UnixSeconds) -> Launch {
+        Launch { trace_id: self.trace_id, span: self.server, flags: self.flags, at }
+    }
+
     /// The `traceparent` for the upstream.
     pub fn traceparent(&self) -> [u8; context::LENGTH] {
         let parent =
@@ -121,6 +135,7 @@ impl Tracer {
             trace_id,
             flags: Flags { sampled, random: random_bits },
             client: SpanId::new(random()),
+            server: None,
             is_trusted: trusted,
             is_continued: parent.is_some(),
         };
@@ -135,9 +150,17 @@ impl Tracer {
         let state = context.tracestate(fields).map(|state| state.to_text());
         let parent = parent.map(|parent| parent.parent_id);
         let server = SpanId::new(random());
+        context.server = Some(server);
         let mut spans = Spans::begin(Arc::clone(sink), &context, (server, parent), state);
         spans.asks(&head.method, connection.scheme_of(fields), head.version, request_id);
         (context, Some(spans))
+    }
+
+    /// What is told of a trace by others than its requests.
+    pub fn tell(&self, report: Report) {
+        if let Some(sink) = &self.sink {
+            sink.push(report);
+        }
     }
 }
 

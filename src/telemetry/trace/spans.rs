@@ -16,6 +16,7 @@ use super::{Context, Sink};
 use crate::config::snapshot::ServerAddress;
 use crate::http1::head::Version;
 use crate::pipeline::{Owner, Scheme};
+use crate::policy::beacon::Handshake;
 use crate::rejection::Rejection;
 use crate::telemetry::request_id::RequestId;
 
@@ -24,6 +25,7 @@ use crate::telemetry::request_id::RequestId;
 pub enum Report {
     Request(Box<Told>),
     Stream(Box<Streamed>),
+    Handshake(Box<Shaken>),
 }
 
 /// Where spans of one request hang.
@@ -113,6 +115,16 @@ pub struct Streamed {
     pub request_bytes: u64,
     pub response_bytes: u64,
     pub reason: Option<&'static str>,
+}
+
+/// A handshake that the page around a launch's document has told of.
+#[derive(Debug)]
+pub struct Shaken {
+    /// Of the launch.
+    pub roots: Roots,
+    pub handshake: Handshake,
+    /// When it was told.
+    pub time: SystemTime,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

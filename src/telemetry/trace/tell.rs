@@ -8,16 +8,17 @@
 use http::{Method, StatusCode};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
-use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use opentelemetry_proto::tonic::trace::v1::status::StatusCode as Outcome;
+use opentelemetry_proto::tonic::trace::v1::span::{Event, SpanKind};
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode as SpanOutcome;
 use opentelemetry_proto::tonic::trace::v1::{Span, SpanFlags, Status};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 use super::context::SpanId;
-use super::spans::{Connect, Exchange, Refusal, Report, Roots, StreamKind, Streamed, Told};
+use super::spans::{Connect, Exchange, Refusal, Report, Roots, Shaken, StreamKind, Streamed, Told};
 use crate::config::snapshot::ServerAddress;
 use crate::pipeline::Owner;
+use crate::policy::beacon::Outcome;
 use crate::telemetry::request_id::Generator;
 use crate::upstream::forward::GONE;
 
@@ -26,6 +27,7 @@ pub fn tell(report: &Report, ids: &Generator, out: &mut Vec<Span>) {
     match report {
         Report::Request(told) => request(told, ids, out),
         Report::Stream(streamed) => out.push(stream(streamed, ids)),
+        Report::Handshake(shaken) => out.push(handshake(shaken, ids)),
     }
 }
 
@@ -38,7 +40,7 @@ pub fn count(report: &Report) -> usize {
             });
             1 + usize::from(told.admitted.is_some()) + exchange
         }
-        Report::Stream(_) => 1,
+        Report::Stream(_) | Report::Handshake(_) => 1,
     }
 }
 
@@ -175,6 +177,47 @@ fn stream(streamed: &Streamed, ids: &Generator) -> Span {
     span
 }
 
+/// Its events are moments of the page's clock; no event says what the page has said.
+fn handshake(shaken: &Shaken, ids: &Generator) -> Span {
+    let Shaken { roots, handshake, time } = shaken;
+    let end = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let begun = end.saturating_sub(handshake.ended);
+    let nanos = |at: Duration| u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
+    let mut span = Span {
+        span_id: SpanId::new(ids.next()).bytes().to_vec(),
+        parent_span_id: roots.server.bytes().to_vec(),
+        kind: SpanKind::Internal.into(),
+        name: "handshake".to_owned(),
+        start_time_unix_nano: nanos(begun),
+        end_time_unix_nano: nanos(end),
+        ..rooted(roots)
+    };
+    let outcome = handshake.outcome.as_str();
+    let moments = [
+        ("shown", Some(Duration::ZERO)),
+        ("ready", handshake.ready),
+        ("config", handshake.config),
+        (outcome, Some(handshake.ended)),
+    ];
+    let event = |(name, at): (&str, Duration)| Event {
+        time_unix_nano: nanos(begun + at),
+        name: name.to_owned(),
+        ..Event::default()
+    };
+    span.events = moments.into_iter().filter_map(|(name, at)| Some(event((name, at?)))).collect();
+    whose(roots, &mut span.attributes);
+    span.attributes.push(text("vestibule.outcome", outcome));
+    match handshake.outcome {
+        Outcome::Ack => {}
+        Outcome::Error(code) => {
+            span.attributes.push(text("error.type", code));
+            span.attributes.push(text("vestibule.code", code));
+        }
+        Outcome::Timeout => span.attributes.push(text("error.type", outcome)),
+    }
+    span
+}
+
 /// What all spans of a request have in common.
 fn rooted(roots: &Roots) -> Span {
     Span {
@@ -301,7 +344,7 @@ fn failed(refusal: Refusal, status: Option<StatusCode>) -> Option<Status> {
 }
 
 fn error(message: String) -> Status {
-    Status { message, code: Outcome::Error.into() }
+    Status { message, code: SpanOutcome::Error.into() }
 }
 
 fn address(server: &ServerAddress, out: &mut Vec<KeyValue>) {

@@ -199,6 +199,7 @@ fn snapshot(http_mode: HttpMode) -> Snapshot {
     add("b.test", "/", Target::Site(Arc::new(site)));
     Snapshot {
         held_back: Vec::new(),
+        written: Default::default(),
         server: ServerSettings {
             https: vec![],
             http: vec![],

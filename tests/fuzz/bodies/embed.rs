@@ -1,5 +1,5 @@
 //! What we add to documents and what their script posts: a document is never changed but for the
-//! tag, and a configuration is read as any JSON parser reads it.
+//! tag; a configuration, and what a page tells of its handshake, are read as any JSON parser reads them.
 
 use serde_json::Value;
 use vestibule::embed::config::parse;
@@ -87,4 +87,29 @@ pub fn embed_config(bytes: &[u8]) {
             (written, read) => panic!("{name}: {written:?} was read as {read:?}"),
         }
     }
+}
+
+/// The whole is what a page tells of its handshake.
+pub fn beacon(bytes: &[u8]) {
+    let Ok((handshake, launch)) = vestibule::policy::beacon::parse(bytes) else { return };
+    let value: Value = serde_json::from_slice(bytes).expect("it is JSON");
+    assert_eq!(value.get("launch").and_then(Value::as_str), launch);
+    assert_eq!(value["outcome"], handshake.outcome.as_str());
+    let number = |name: &str| value.get(name).and_then(Value::as_f64);
+    let shown = number("shown").expect("it is required");
+    let ended = Some(handshake.ended);
+    for (name, read) in [("ready", handshake.ready), ("config", handshake.config), ("ended", ended)]
+    {
+        assert!(read <= ended, "{name} is not after the end");
+        match (number(name), read) {
+            (None, None) => {}
+            (Some(written), Some(read)) => {
+                let millis = read.as_secs_f64() * 1000.0;
+                assert!((written - shown - millis).abs() < 0.001, "{name}");
+            }
+            (written, read) => panic!("{name}: {written:?} was read as {read:?}"),
+        }
+    }
+    let took = handshake.took();
+    assert!(took <= ended && took.is_some() == (handshake.outcome.as_str() == "ack"));
 }

@@ -29,7 +29,7 @@ pub type Body = fn(&[u8]);
 
 /// The name of a body, as its seeds' folder is called, and the body.
 #[allow(dead_code, reason = "a fuzz target uses one body, not the list")]
-pub const ALL: [(&str, Body); 15] = [
+pub const ALL: [(&str, Body); 16] = [
     ("codec_against_hyper", codec::codec_against_hyper),
     ("response_against_hyper", response::response_against_hyper),
     ("chunk_decoder", chunk::chunk_decoder),
@@ -41,6 +41,7 @@ pub const ALL: [(&str, Body); 15] = [
     ("splice_document", embed::splice_document),
     ("csp_merge", csp::csp_merge),
     ("embed_config", embed::embed_config),
+    ("beacon", embed::beacon),
     ("injection", injection::injection),
     ("signed_launch", signature::signed_launch),
     ("trace_context", trace::trace_context),

@@ -1,5 +1,8 @@
 //! What operators see: the overview, the live feed, the page's files, explanations, configuration.
 
+mod explained;
+mod guard;
+mod lists;
 mod page;
 mod sight;
 

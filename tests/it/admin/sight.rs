@@ -193,6 +193,7 @@ fn scripts_can_rely_on_the_keys_of_the_overview() {
     use std::time::SystemTime;
     use vestibule::config::snapshot::{HeldBack, Serves};
     use vestibule::config::{Problem, Severity};
+    use vestibule::policy::beacon::Outcome;
     use vestibule::reload::ReloadOutcome;
 
     let problem = Problem {
@@ -224,7 +225,8 @@ fn scripts_can_rely_on_the_keys_of_the_overview() {
         took: Duration::from_millis(7),
     };
     shared.recent.reloaded(&applied, SystemTime::now());
-    shared.metrics.owners().iter().for_each(|owner| owner.handshake(Duration::from_millis(80)));
+    let took = Some(Duration::from_millis(80));
+    shared.metrics.owners().iter().for_each(|owner| owner.handshake(Outcome::Ack, took));
     proxy.rebuild_with(&builder(), |snapshot| {
         snapshot.held_back.push(HeldBack {
             tenant: "late".into(),

@@ -1,6 +1,7 @@
 //! The firewall on the wire: who may open what, and what the app is told about it.
 
 mod adversary;
+mod beacon;
 mod brought;
 pub mod browser;
 mod limits;

@@ -178,6 +178,7 @@ impl Builder {
         }
         Snapshot {
             held_back: Vec::new(),
+            written: Default::default(),
             server: ServerSettings {
                 https: vec!["127.0.0.1:0".parse().unwrap()],
                 http: vec!["127.0.0.1:0".parse().unwrap()],

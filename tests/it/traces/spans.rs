@@ -6,6 +6,8 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 
 use super::{app, configuration, get, started, traced, websocket};
 use crate::harness::collector::{Collector, Speaks, attribute};
+use crate::harness::proxy::Proxy;
+use crate::harness::upstream::Upstream;
 
 const ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00\r\n";
@@ -209,4 +211,89 @@ fn an_event_stream_is_told_of_when_it_begins_and_when_it_ends() {
     assert_eq!(attribute(stream, "vestibule.stream").as_deref(), Some("event_stream"));
     let servers = spans.iter().filter(|span| span.kind == SpanKind::Server as i32);
     assert_eq!(servers.count(), 1, "told once");
+}
+
+const TOLD: &str = r#""shown":5,"ready":417,"config":420,"ended":608"#;
+
+/// A page that has the root's chat in a frame tells of it.
+fn beacon(launch: &str, outcome: &str) -> String {
+    let body = format!(r#"{{"v":1,"launch":"{launch}",{TOLD},{outcome}}}"#);
+    format!(
+        "POST /.vestibule/beacon HTTP/1.1\r\nHost: bridged.test\r\nContent-Type: text/plain\r\n\
+         Origin: https://www.ragtime.test\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// Opens the chat, and finds what its bridge says of the launch.
+fn opened(proxy: &Proxy) -> String {
+    let page = proxy.client().send(get("bridged.test", "/", PARENT)).read_response().unwrap();
+    let text = page.text();
+    let (_, rest) = text.split_once("data-launch=\"").unwrap_or_else(|| panic!("{text}"));
+    rest.split('"').next().unwrap().to_owned()
+}
+
+fn bridged(collector: &Collector, ratio: &str) -> String {
+    configuration(collector, ratio)
+        + "[tenants.ragtime]\nembed_origins = [\"https://www.ragtime.test\"]\n\
+           [tenants.ragtime.personas.bridged]\nhosts = [\"bridged.test\"]\nupstream = \"app\"\n\
+           user_id = \"optional\"\ntrust_asserted = true\nbridge = true\n"
+}
+
+fn documents() -> Upstream {
+    Upstream::answering(
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\n<!doctype html>",
+    )
+}
+
+#[test]
+fn a_handshake_that_a_page_tells_of_is_a_span_of_its_launch() {
+    let (upstream, collector) = (documents(), Collector::start(Speaks::Http));
+    let (proxy, _) = started(&bridged(&collector, "1"), Speaks::Http, &upstream, &[]);
+    let launch = opened(&proxy);
+    let document = collector.wait_until(|spans| spans.iter().any(|span| span.name == "GET /*"));
+    let document = named(&document, "GET /*").clone();
+    let told = [
+        ("\"outcome\":\"ack\"", "ack", None),
+        ("\"outcome\":\"timeout\"", "timeout", Some("timeout")),
+        ("\"outcome\":\"error\",\"error\":\"mode_mismatch\"", "error", Some("mode_mismatch")),
+        ("\"outcome\":\"error\",\"error\":\"hunter2\"", "error", Some("other")),
+    ];
+    for (count, (outcome, name, error)) in told.into_iter().enumerate() {
+        let told = proxy.client().send(beacon(&launch, outcome)).read_response().unwrap();
+        assert_eq!(told.status, 204, "{}", told.text());
+        let is_one = |span: &&Span| span.name == "handshake";
+        let spans = collector.wait_until(|spans| spans.iter().filter(is_one).count() > count);
+        let span = spans.iter().filter(is_one).nth(count).unwrap();
+        assert_eq!(hex(&span.trace_id), ID);
+        assert_eq!(span.parent_span_id, document.span_id);
+        assert_eq!(span.kind, SpanKind::Internal as i32);
+        let since = |at: u64| (at - span.start_time_unix_nano) / 1_000_000;
+        let events: Vec<_> =
+            span.events.iter().map(|event| (&*event.name, since(event.time_unix_nano))).collect();
+        assert_eq!(events, [("shown", 0), ("ready", 412), ("config", 415), (name, 603)]);
+        assert_eq!(since(span.end_time_unix_nano), 603);
+        for (key, value) in [
+            ("vestibule.outcome", Some(name)),
+            ("error.type", error),
+            ("vestibule.tenant", Some("ragtime")),
+            ("vestibule.persona", Some("bridged")),
+            ("http.route", Some("/*")),
+        ] {
+            assert_eq!(attribute(span, key).as_deref(), value, "{key} of {outcome}");
+        }
+    }
+    let bytes = collector.bytes();
+    assert!(!bytes.windows(7).any(|bytes| bytes == b"hunter2"), "what a page says is not kept");
+}
+
+#[test]
+fn a_launch_that_is_not_recorded_has_no_span_of_its_handshake() {
+    let (upstream, collector) = (documents(), Collector::start(Speaks::Http));
+    let (proxy, _) = started(&bridged(&collector, "0"), Speaks::Http, &upstream, &[]);
+    let told = beacon(&opened(&proxy), "\"outcome\":\"ack\"");
+    assert_eq!(proxy.client().send(told).read_response().unwrap().status, 204);
+    assert_eq!(proxy.log(2)[1]["trace_id"], ID);
+    drop(proxy);
+    assert!(collector.resources().is_empty());
 }

@@ -1,7 +1,7 @@
 //! One process takes the place of another: the real binary, on loopback.
 
 mod failing;
-mod process;
+pub mod process;
 mod remembered;
 mod systemd;
 mod under_load;
@@ -26,7 +26,7 @@ impl House {
         let text = text.replace("UPSTREAM", &upstream.to_string());
         house.configure(&format!(
             "[server]\nhttp = [\"127.0.0.1:0\"]\nhttp_mode = \"serve\"\n\
-             upgrade_socket = \"upgrade.sock\"\n{server}\n[telemetry]\naccess_log = \"off\"\n\
+             upgrade_socket = \"upgrade.sock\"\n{server}\n[telemetry]\naccess_log = \"access.log\"\n\
              [upstreams.app]\nservers = [\"http://{upstream}\"]\n{text}"
         ));
         house

@@ -215,11 +215,19 @@ fn a_launch_on_an_old_connection_is_sent_to_the_successor() {
     let sent_on = ask(&mut kept, &target);
     assert_eq!((sent_on.status, sent_on.field("location")), (307, Some(&*target)), "{sent_on:?}");
     assert_eq!(sent_on.field("connection"), Some("close"));
+    assert_eq!(sent_on.field("cache-control"), Some("no-store"));
     assert_eq!(launch(new.door(), &target).1, 200);
     assert_eq!(launch(new.door(), &target).1, 403, "once, whichever way it came");
     // Everything else is answered where it is.
     let asset = "GET /a.js HTTP/1.1\r\nHost: slow.test\r\n\r\n";
     assert_eq!(other.send(asset).read_response().unwrap().status, 200);
+    // It is told of, as every answer is.
+    let until = Instant::now() + PATIENCE;
+    let log = || std::fs::read_to_string(house.path("access.log")).unwrap();
+    while !log().contains("\"status\":307,\"tenant\":\"acme\",\"persona\":\"sales\"") {
+        assert!(Instant::now() < until, "{}", log());
+        std::thread::yield_now();
+    }
 }
 
 #[test]

@@ -22,11 +22,25 @@ iframe.dataset.origin = page.match(/data-origin="([^"]*)"/)[1];
 const origin = new URL(iframe.dataset.origin).origin;
 const listeners = [];
 const window = { currentUserId: userId || undefined, addEventListener: (type, listener) => listeners.push(listener) };
+// Each look at the clock is a hundred milliseconds later; a timer ends when `waited` is called.
+let clock = 0;
+const timers = new Map();
+const waited = () => timers.forEach((timer) => timer());
+const fetch = async (url, how) => {
+  if (how.body !== undefined) {
+    tell('tell', url.href, how.method, how.mode, how.credentials, how.body);
+    throw new Error('nobody may depend on the answer');
+  }
+  tell('fetch', url);
+  return { ok: true, text: async () => `${signedUrl}\n` };
+};
 vm.runInNewContext(script, {
-  window, URL, Object, String, Date,
+  window, URL, Object, String, Date, JSON, fetch,
+  performance: { now: () => { clock += 100; return clock; } },
+  setTimeout: (run, _after, ...words) => { timers.set(timers.size + 1, () => run(...words)); return timers.size; },
+  clearTimeout: (timer) => timers.delete(timer),
   document: { getElementById: (id) => elements[id], documentElement: { dir: '' } },
   console: { debug: (...words) => tell('debug', ...words), error: (...words) => tell('error', ...words) },
-  fetch: async (path) => (tell('fetch', path), { ok: true, text: async () => `${signedUrl}\n` }),
 });
 
 const press = async () => {
@@ -40,5 +54,15 @@ say({ type: 'chat-embed-ready' }, 'https://evil.example');
 say({ type: 'chat-embed-ready' }, origin, {});
 say({ type: 'chat-embed-ready' });
 say({ type: 'chat-embed-ready' });
+say({ type: 'app-event', launch: 'not-of-the-chat' });
+say({ type: 'chat-embed-ack', launch: 'of-the-document' });
 say({ type: 'chat-embed-ack' });
+await press();
+await press();
+say({ type: 'chat-embed-ack' });
+waited();
+await press();
+await press();
+say({ type: 'chat-embed-ready' });
+say({ type: 'chat-embed-error', code: 'mode_mismatch' });
 await press();

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use serde_json::Value;
 
 use super::stand_in::Fault;
-use crate::demo::persona::{Persona, TENANT};
+use crate::demo::persona::{APP_HOST, Persona, TENANT};
 use crate::embed::BRIDGE_JS;
 
 pub struct Firewall {
@@ -82,6 +82,7 @@ impl Firewall {
         let decided = match path {
             "/.vestibule/bridge.js" => return Verdict::Answer(answer(200, "", BRIDGE_JS)),
             "/.vestibule/config" => self.configure(request),
+            "/.vestibule/beacon" => self.told(request),
             "/" => self.launch(request),
             _ if path.starts_with("/.v/") => Self::probe(request),
             _ => self.pass(request),
@@ -129,6 +130,15 @@ impl Firewall {
         }
         let set_cookie = self.start(request, Some(token), wanted)?;
         Ok(Verdict::Answer(answer(200, &set_cookie, r#"{"state":"complete","prefix":""}"#)))
+    }
+
+    fn told(&self, request: &Request<'_>) -> Result<Verdict, Refused> {
+        let host_page = format!("https://{APP_HOST}:");
+        let is_allowed = request.header("origin").is_some_and(|it| it.starts_with(&host_page));
+        match is_allowed || self.fault == Fault::AnyOrigin {
+            true => Ok(Verdict::Answer(answer(204, "", ""))),
+            false => Err((403, "origin_not_allowed")),
+        }
     }
 
     fn pass(&self, request: &Request<'_>) -> Result<Verdict, Refused> {

@@ -23,7 +23,7 @@ fn with(mut labels: Labels, more: &[(&'static str, &'static str)]) -> Labels {
     labels
 }
 
-pub(super) fn owners(owners: &[Arc<OwnerMeters>]) -> [Family; 7] {
+pub(super) fn owners(owners: &[Arc<OwnerMeters>]) -> [Family; 8] {
     use Kind::{Counter, Gauge, Histogram};
     let request = Unit::Of("{request}");
     let stream = Unit::Of("{stream}");
@@ -61,6 +61,12 @@ pub(super) fn owners(owners: &[Arc<OwnerMeters>]) -> [Family; 7] {
         Unit::Seconds,
         "From a frame's ready to the chat's acknowledgement, as host pages report it.",
     );
+    let mut ended = Family::new(
+        Counter,
+        "vestibule.handshakes",
+        Unit::Of("{handshake}"),
+        "Handshakes that host pages told of, by how they ended.",
+    );
     for owner in owners {
         let labels = || whose(&owner.key);
         for (method, class, version, times) in owner.requests() {
@@ -88,6 +94,12 @@ pub(super) fn owners(owners: &[Arc<OwnerMeters>]) -> [Family; 7] {
         if let Some(times) = owner.handshakes() {
             handshakes.times(labels(), times);
         }
+        // All of them or none: a rate of what failed needs the others.
+        if owner.handshakes_ended().any(|(_, count)| count > 0) {
+            for (outcome, count) in owner.handshakes_ended() {
+                ended.count(with(labels(), &[("outcome", outcome)]), count);
+            }
+        }
     }
-    [durations, active, rejections, limited, streams, lives, handshakes]
+    [durations, active, rejections, limited, streams, lives, handshakes, ended]
 }

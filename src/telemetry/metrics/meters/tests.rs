@@ -138,12 +138,17 @@ async fn an_upstream_answers_for_what_it_did_and_not_for_its_clients() {
 fn handshakes_are_recorded_for_their_persona() {
     let meters = meters();
     assert_eq!(meters.handshakes(), None);
-    meters.handshake(Duration::from_millis(300));
-    meters.handshake(Duration::from_millis(1500));
+    meters.handshake(Outcome::Ack, Some(Duration::from_millis(300)));
+    meters.handshake(Outcome::Ack, Some(Duration::from_millis(1500)));
     let times = meters.handshakes().unwrap();
     let at_most_a_second: u64 =
         times.counts.iter().zip(times.bounds).filter(|it| *it.1 <= 1_000_000).map(|it| it.0).sum();
     assert_eq!((at_most_a_second, times.count()), (1, 2));
+    meters.handshake(Outcome::Error("mode_mismatch"), None);
+    meters.handshake(Outcome::Timeout, None);
+    let ended: Vec<_> = meters.handshakes_ended().collect();
+    assert_eq!(ended, [("ack", 2), ("error", 1), ("timeout", 1)]);
+    assert_eq!(meters.handshakes().unwrap().count(), 2);
 }
 
 #[test]
