@@ -8,6 +8,8 @@
 pub struct Values {
     /// Addresses of the TLS listeners.
     pub https: Vec<String>,
+    /// Address of the listener for operators.
+    pub admin: String,
     /// The origin of the host page, as browsers serialise it.
     pub app_origin: String,
     /// URL of the chat backend.
@@ -29,6 +31,7 @@ pub fn configuration(values: &Values) -> String {
     let https: Vec<String> = values.https.iter().map(|address| quoted(address)).collect();
     let mut text = TEMPLATE.replace("{{https}}", &format!("[{}]", https.join(", ")));
     for (name, value) in [
+        ("{{admin}}", &values.admin),
         ("{{app_origin}}", &values.app_origin),
         ("{{backend}}", &values.backend),
         ("{{chat_cert}}", &values.chat_cert),
@@ -57,6 +60,7 @@ mod tests {
         let odd = |name: &str| format!("/a \"b\"/c\\d/{name}");
         let text = configuration(&Values {
             https: vec!["127.0.0.1:8443".into(), "[::1]:8443".into()],
+            admin: "127.0.0.1:9180".into(),
             app_origin: "https://app.localhost:8443".into(),
             backend: "http://127.0.0.1:5000".into(),
             chat_cert: odd("chat.pem"),

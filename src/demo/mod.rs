@@ -25,6 +25,9 @@ use persona::{APP_HOST, Persona};
 
 pub use configuration::{Values, configuration};
 
+/// Where the operator's page is; the contract says so.
+const ADMIN_PORT: u16 = 9180;
+
 /// What the command line asks for.
 #[derive(Debug, Clone)]
 pub struct DemoOptions {
@@ -105,8 +108,10 @@ struct Demo {
 }
 
 impl Demo {
-    fn start(directory: &Path, port: u16) -> Result<Self, DemoError> {
+    /// `admin` is where the listener for operators should be; where that port is taken, it is elsewhere.
+    fn start(directory: &Path, port: u16, admin: u16) -> Result<Self, DemoError> {
         let listeners = loopback_listeners(port)?;
+        let admin = free_or_any(admin)?;
         let store = DevStore::open(directory)?;
         let chat_hosts = Persona::ALL.map(Persona::host);
         let chat = store.leaf("chat", &chat_hosts)?;
@@ -114,7 +119,8 @@ impl Demo {
         let command = trust::command(store.ca().name(), &text_of(&store.ca_file())?);
         let backend = Backend::start(Trust { command }).map_err(DemoError::Backend)?;
         let secret = secret::kept(directory)?;
-        let text = render(directory, &listeners, port, &chat, &app, &secret, backend.address())?;
+        let places = Places { https: &listeners, port, admin, backend: backend.address() };
+        let text = render(directory, &places, &chat, &app, &secret)?;
         let app = start_app(&text, directory)?;
         Ok(Self { store, port, app, backend })
     }
@@ -125,17 +131,25 @@ impl Demo {
     }
 }
 
+/// Where everything listens.
+struct Places<'a> {
+    https: &'a [SocketAddr],
+    port: u16,
+    admin: SocketAddr,
+    backend: SocketAddr,
+}
+
 fn render(
     directory: &Path,
-    listeners: &[SocketAddr],
-    port: u16,
+    places: &Places<'_>,
     chat: &LeafFiles,
     app: &LeafFiles,
     secret: &Path,
-    backend: SocketAddr,
 ) -> Result<String, DemoError> {
+    let Places { https, port, admin, backend } = places;
     Ok(configuration(&Values {
-        https: listeners.iter().map(SocketAddr::to_string).collect(),
+        https: https.iter().map(SocketAddr::to_string).collect(),
+        admin: admin.to_string(),
         app_origin: format!("https://{APP_HOST}:{port}"),
         backend: format!("http://{backend}"),
         chat_cert: text_of(&chat.cert)?,
@@ -181,6 +195,16 @@ fn loopback_listeners(port: u16) -> Result<Vec<SocketAddr>, DemoError> {
     Ok(addresses)
 }
 
+/// Nobody's chat depends on this port: where it is taken, by another demo or by a server that is
+/// being tried out, the page is somewhere else and the banner says where.
+fn free_or_any(port: u16) -> Result<SocketAddr, DemoError> {
+    let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let any = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let listener = TcpListener::bind(wanted).or_else(|_| any());
+    let address = listener.and_then(|listener| listener.local_addr());
+    address.map_err(|error| DemoError::Listen(wanted, error))
+}
+
 fn serve(options: &DemoOptions) -> Result<ExitCode, DemoError> {
     let directory = match &options.dir {
         Some(directory) => std::path::absolute(directory).map_err(|_| DemoError::NoHome)?,
@@ -190,7 +214,7 @@ fn serve(options: &DemoOptions) -> Result<ExitCode, DemoError> {
         .enable_all()
         .build()
         .map_err(DemoError::Signals)?;
-    let demo = Demo::start(&directory, options.https_port)?;
+    let demo = Demo::start(&directory, options.https_port, ADMIN_PORT)?;
     print!("{}", banner(&demo)?);
     signals.block_on(interrupted()).map_err(DemoError::Signals)?;
     println!("\nStopping.");
@@ -232,15 +256,26 @@ fn banner(demo: &Demo) -> Result<String, DemoError> {
     }
     Ok(format!(
         "Vestibule demo: four chats behind one door, on this machine only.\n\n\
-         Open       https://{APP_HOST}:{port}/\n{chats}\n\
+         Open       https://{APP_HOST}:{port}/\n{chats}{}\n\n\
          Your browser will not trust it yet. Run this once, then restart the browser:\n\n  {}\n\n\
          {}\n\
          Requests are logged to {}.\n\
          Stop with Ctrl-C.\n",
+        operators(demo.app.admin()),
         trust::command(demo.store.ca().name(), &ca),
         trust::firefox(&ca),
         text_of(&demo.store.ca_file().with_file_name("access.log"))?,
     ))
+}
+
+/// The line of the operator's page.
+fn operators(address: Option<SocketAddr>) -> String {
+    let Some(address) = address else { return String::new() };
+    let elsewhere = match address.port() {
+        ADMIN_PORT => String::new(),
+        _ => format!("   ({ADMIN_PORT} is taken)"),
+    };
+    format!("Watch      http://{address}/{elsewhere}")
 }
 
 fn text_of(path: &Path) -> Result<String, DemoError> {

@@ -16,6 +16,7 @@ mod identity;
 mod seed;
 mod streams;
 mod told;
+mod watch;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
@@ -37,7 +38,11 @@ pub fn run() -> Result<ExitCode, DemoError> {
     let address = (Ipv4Addr::LOCALHOST, demo.port).into();
     let client = Client::new(address, demo.store.ca().pem()).map_err(DemoError::Start)?;
     let mut report = Report::new(|line| println!("{line}"));
-    runtime.block_on(everything(&client, &mut report));
+    runtime.block_on(async {
+        everything(&client, &mut report).await;
+        // Last: it shows what the others have left behind.
+        watch::check(demo.app.admin(), &mut report).await;
+    });
     demo.stop();
     Ok(report.finish())
 }
@@ -97,7 +102,8 @@ fn start_on_a_free_port(directory: &TemporaryDirectory) -> Result<Demo, DemoErro
         let port = listener.local_addr().map_err(DemoError::Backend)?.port();
         drop(listener);
         tries += 1;
-        match Demo::start(&directory.0, port) {
+        // Any port for the operators' page too: 9180 may be somebody else's.
+        match Demo::start(&directory.0, port, 0) {
             Err(DemoError::PortTaken(_)) if tries < TRIES => {}
             started => return started,
         }
