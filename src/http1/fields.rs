@@ -138,7 +138,8 @@ impl Known {
             _ => &[],
         };
         for (candidate, known) in candidates {
-            if name == candidate.as_bytes() {
+            // Byte by byte, as they were written: a wider look would wait for them.
+            if name.iter().eq(candidate.as_bytes()) {
                 return *known;
             }
         }
@@ -232,6 +233,12 @@ impl Fields {
     /// Bytes that the names and values have room for.
     pub fn capacity(&self) -> usize {
         self.raw.capacity()
+    }
+
+    /// Makes room for so many more fields, which have so many bytes.
+    pub fn reserve(&mut self, fields: usize, bytes: usize) {
+        self.index.reserve(fields);
+        self.raw.reserve(bytes);
     }
 
     pub fn push(&mut self, name: &[u8], value: &[u8]) {

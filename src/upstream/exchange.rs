@@ -4,6 +4,8 @@
 //! pass; nothing is held back that could be sent. Memory is bounded by the buffers of both sides:
 //! one side is read only while the other takes.
 
+mod body;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -16,19 +18,17 @@ use tokio::time::Instant;
 
 use super::client::{Client, ClientError};
 use super::connection::{Incoming, UpstreamError};
-use super::passage::{NOT_ENCODED, SLICE, drain, put};
 use super::server::Server;
-use crate::apps::engineio::BEGINNING;
 use crate::compress::Encoder;
 use crate::config::snapshot::Limits;
-use crate::embed::splice::{Look, Splice};
+use crate::embed::splice::Splice;
 use crate::http1::BodyError;
 use crate::http1::fields::Known;
 use crate::http1::framing::Framing;
 use crate::http1::head::{ResponseHead, Version};
 use crate::net::deadline::Deadline;
-use crate::rejection::Code;
-use crate::telemetry::trace::Spans;
+use tally::Events;
+pub use tally::Tally;
 
 /// Interim responses that one exchange may pass.
 const MAX_INTERIM: u8 = 16;
@@ -56,49 +56,6 @@ pub enum Failure {
     UpstreamTimeout,
     /// A 101 that nobody asked for, too many interim responses, or a bad handshake.
     UpstreamProtocol(&'static str),
-}
-
-/// What is known about an exchange, however it ended.
-#[derive(Debug, Default)]
-pub struct Tally {
-    pub request_bytes: u64,
-    pub response_bytes: u64,
-    pub status: Option<StatusCode>,
-    pub first_byte: Option<Instant>,
-    /// When all was over, where somebody has looked at the clock.
-    pub ended: Option<Instant>,
-    /// The first bytes of the response body, where somebody wants to know them.
-    pub beginning: Option<Vec<u8>>,
-    /// The answer is a stream of events.
-    pub is_stream: bool,
-    /// Why there was no answer to pass.
-    pub rejected: Option<Code>,
-    /// Where its trace is recorded.
-    pub spans: Option<Box<Spans>>,
-}
-
-/// Whether an answer is an event stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Events {
-    Yes,
-    No,
-}
-
-impl Tally {
-    /// All is over now, if it was not before.
-    pub fn ends(&mut self) -> Instant {
-        *self.ended.get_or_insert_with(Instant::now)
-    }
-
-    /// The head of the answer is here.
-    fn answered(&mut self, status: StatusCode, events: Events) {
-        let now = Instant::now();
-        self.first_byte = Some(now);
-        self.is_stream = events == Events::Yes;
-        if let Some(spans) = &mut self.spans {
-            spans.answered(status, now, events == Events::Yes);
-        }
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -387,101 +344,6 @@ impl<'a, C: Client, S: Server> Exchange<'a, C, S> {
         self.download = Download::Body;
         self.waiting = Waiting::Stream;
         Ok(())
-    }
-
-    fn poll_response_body(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
-        loop {
-            if self.poll_own(cx)?.is_pending() {
-                return Ok(Poll::Pending);
-            }
-            if self.encoded > SLICE {
-                // The worker's other connections come first.
-                cx.waker().wake_by_ref();
-                self.waiting = Waiting::Stream;
-                return Ok(Poll::Pending);
-            }
-            let incoming = match self.upstream.poll_body(cx) {
-                Poll::Pending => {
-                    // An open stream: what came so far must not wait for the rest.
-                    if self.poll_encoded(cx, false)?.is_pending() {
-                        return Ok(Poll::Pending);
-                    }
-                    self.waiting = match self.client.poll_flush(cx) {
-                        Poll::Pending => Waiting::ClientTakes,
-                        Poll::Ready(Ok(())) => Waiting::Stream,
-                        Poll::Ready(Err(_)) => return Err(Failure::ClientGone),
-                    };
-                    return Ok(Poll::Pending);
-                }
-                Poll::Ready(incoming) => incoming.map_err(Failure::Upstream)?,
-            };
-            let data = match (incoming, &mut self.splice) {
-                (Incoming::End(_), splice) => {
-                    if let Some(splice) = splice {
-                        splice.end();
-                    }
-                    return Ok(Poll::Ready(()));
-                }
-                (Incoming::Data(data), None) => data,
-                (Incoming::Data(data), Some(splice)) => match splice.look(data) {
-                    Look::Own => continue,
-                    Look::Took(count) => {
-                        self.upstream.consume(count);
-                        continue;
-                    }
-                    Look::Pass(count) => &data[..count],
-                },
-            };
-            let Poll::Ready(sent) = put(self.client, &mut self.encoder, self.tally, cx, data)?
-            else {
-                self.waiting = Waiting::ClientTakes;
-                return Ok(Poll::Pending);
-            };
-            self.encoded += if self.encoder.is_some() { sent } else { 0 };
-            let count = sent;
-            if let Some(beginning) = &mut self.tally.beginning {
-                let wanted = BEGINNING.saturating_sub(beginning.len()).min(count);
-                beginning.extend_from_slice(&data[..wanted]);
-            }
-            if let Some(splice) = &mut self.splice {
-                splice.passed(count);
-            }
-            self.upstream.consume(count);
-            self.moved += count as u64;
-        }
-    }
-
-    /// Sends what is ours in the body and comes next.
-    fn poll_own(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
-        let Some(splice) = &mut self.splice else { return Ok(Poll::Ready(())) };
-        while !splice.own().is_empty() {
-            let own = splice.own();
-            let Poll::Ready(count) = put(self.client, &mut self.encoder, self.tally, cx, own)?
-            else {
-                self.waiting = Waiting::ClientTakes;
-                return Ok(Poll::Pending);
-            };
-            splice.sent(count);
-            self.moved += count as u64;
-        }
-        if splice.is_over() {
-            self.splice = None;
-        }
-        Ok(Poll::Ready(()))
-    }
-
-    /// Brings out what the encoder holds: the stream pauses, or has ended.
-    fn poll_encoded(&mut self, cx: &mut Context<'_>, is_end: bool) -> Result<Poll<()>, Failure> {
-        let Some(encoder) = &mut self.encoder else { return Ok(Poll::Ready(())) };
-        let brought = if is_end { encoder.finish() } else { encoder.flush() };
-        brought.map_err(|_| Failure::UpstreamProtocol(NOT_ENCODED))?;
-        let before = encoder.own().len();
-        let drained = drain(self.client, encoder, self.tally, cx)?;
-        self.moved += (before - encoder.own().len()) as u64;
-        if drained.is_pending() {
-            self.waiting = Waiting::ClientTakes;
-        }
-        Ok(drained)
     }
 
     /// Nothing can be moved: how long may that last?

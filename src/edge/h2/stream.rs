@@ -58,6 +58,8 @@ impl Http2 {
             protocol: protocol.map(|protocol| protocol.as_str().to_owned()),
             ..RequestHead::default()
         };
+        let length = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+        head.fields.reserve(parts.headers.len(), parts.headers.iter().map(length).sum());
         for (name, value) in &parts.headers {
             head.fields.push(name.as_str().as_bytes(), value.as_bytes());
         }

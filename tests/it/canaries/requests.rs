@@ -66,6 +66,12 @@ pub fn configure(host: &str, origin: &str, json: &str) -> String {
     request("POST", host, "/.vestibule/config", &more, json)
 }
 
+/// What the page around the chat tells of its handshake.
+pub fn beacon(json: &str) -> String {
+    let more = "Origin: https://www.acme.test\r\nContent-Type: text/plain\r\n";
+    request("POST", "chat", &format!("/.vestibule/beacon?t={MARK}"), more, json)
+}
+
 pub fn websocket(host: &str, target: &str, key: &str) -> String {
     let more = format!(
         "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -186,6 +192,11 @@ fn launches() -> Vec<Case> {
         case(Code::PrefetchRefused, {
             let more = format!("{FRAME}Sec-Purpose: prefetch\r\n");
             request("GET", "chat", &format!("/?user_id={user}&t={MARK}"), &more, "")
+        }),
+        case(Code::BeaconInvalid, beacon(&format!("{{{MARK}"))),
+        case(Code::BeaconInvalid, {
+            let times = r#""shown":1,"ready":2,"config":3,"ended":4"#;
+            beacon(&format!(r#"{{"v":1,{times},"outcome":"ack","launch":"{MARK}"}}"#))
         }),
         case(Code::InjectionNotAllowed, open("other", format!("prefillMessages={MARK}"))),
         case(

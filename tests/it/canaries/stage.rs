@@ -101,7 +101,7 @@ fn configuration(folder: &Path, stage: (SocketAddr, SocketAddr, u16, u16)) -> St
              {{ cert = \"{at}/other.pem\", key = \"{at}/other.key\" }}]\n\
              [telemetry]\notlp_endpoint = \"http://{collector}\"\nsample_ratio = 1.0\n\
              access_log = \"{at}/access.log\"\n\
-             [state]\nfolder = \"{at}/var\"\n\
+             [state]\nfolder = \"{at}/var\"\nredis = \"redis://ann:{MARK}-redis@127.0.0.1:6379\"\n\
              [upstreams.app]\nservers = [\"http://{app}\"]\nresponse_timeout = \"1m\"\n\
              [upstreams.hasty]\nservers = [\"http://{app}\"]\nresponse_timeout = \"300ms\"\n\
              [upstreams.narrow]\nservers = [\"http://{app}\"]\nmax_connections = 1\n\
