@@ -169,7 +169,8 @@ def test_the_page_tells_once_how_long_the_handshake_took(policy: str, page: Page
     assert told["shown"] <= min(told["ready"], told["config"]) and told["ready"] <= told["ended"] < told["ready"] + 1000
     expect(page.locator("#log")).to_contain_text("Told Vestibule by beacon:")
     shown = re.search(r"ack, (\d+) ms from ready", page.locator("#log").inner_text())
-    assert shown and int(shown[1]) == round(told["ended"] - told["ready"])
+    # Rounded to a millisecond, by another rule than this language's.
+    assert shown and abs(int(shown[1]) - (told["ended"] - told["ready"])) < 0.6
     # Its log line is of the trace of the document that acknowledged.
     (line,) = demo.beacons()[before:]
     assert (line["status"], line["persona"]) == (204, "customer")
