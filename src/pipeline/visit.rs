@@ -3,9 +3,13 @@
 //! The order is the contract's: the address's limit, which is charged whatever comes of the
 //! request, then (for a launch: [`super::launch`]) metadata, session, origin, and the tenant's
 //! limits last. A CORS preflight carries no credentials and is answered before any is asked for.
+//! [`session`] is what it shows, [`app`] what the app gets to see of it.
 //!
 //! What must not happen: a request reaches the app with a session that was not verified here, or
 //! with none where the persona demands one; a path that an app keeps for itself is opened.
+
+mod app;
+mod session;
 
 use std::sync::Arc;
 
@@ -13,26 +17,20 @@ use http::Method;
 
 use super::checks::Locked;
 use super::facts::{Ambient, ConnectionFacts};
-use super::outcome::{
-    Action, Answer, AnswerField, Dress, Forward, Framing, Handshake, Owner, Passport, StreamOf,
-    Under,
-};
-use super::{launch, ours, shell, with_query};
-use crate::apps::streamlit::{self, Endpoint, resume};
+use super::outcome::{Action, Answer, AnswerField, Framing, Handshake, Owner};
+use super::{launch, ours, shell};
+use crate::apps::streamlit::{self, Endpoint};
 use crate::config::snapshot::{AppKind, Persona};
 use crate::gate::target::Address;
 use crate::http1::fields::Known;
 use crate::http1::head::RequestHead;
-use crate::policy::identity::{self, Behind, Identity, State};
+use crate::policy::identity::{self, Behind, State};
 use crate::policy::launch::{Facts as LaunchFacts, Kind, Launch, classify};
 use crate::policy::limits::{self, AddressPassed, Charge, Client, Part, Proof, counts};
-use crate::policy::metadata::UserIdRule;
 use crate::policy::origin::{self, Credential, Headers, Reach};
-use crate::policy::session::prefix::{self, Prefixed};
-use crate::policy::session::{Predecessor, Purpose, Session};
-use crate::policy::shared_host::Scope;
+use crate::policy::session::Purpose;
+use crate::policy::session::prefix::Prefixed;
 use crate::rejection::{Code, Rejection};
-use crate::state::parked::Launched;
 
 /// A request to a persona.
 #[derive(Clone, Copy)]
@@ -65,10 +63,6 @@ pub(super) struct FromAllowed(());
 /// order. Nothing is forwarded without it.
 #[must_use = "it allows a request to be forwarded"]
 pub(super) struct Passed(());
-
-/// For how long a session that took another's place must not resume its pages: Streamlit keeps a
-/// session whose stream has ended for two minutes.
-const RESUMABLE: u64 = 150;
 
 impl Visit<'_> {
     pub fn decide(&self, fields: &mut Vec<AnswerField>) -> Result<Action, Rejection> {
@@ -202,69 +196,6 @@ impl Visit<'_> {
         }
     }
 
-    /// The session that the request shows: in its path, or in its cookie.
-    pub fn session(&self) -> Result<Session, Rejection> {
-        let Some(prefixed) = self.prefixed else { return self.session_by_cookie() };
-        if self.headers.is_document {
-            return Err(Rejection::new(Code::FrameOnly, "a session's path was opened in a tab"));
-        }
-        let now = self.ambient.now;
-        let token = prefixed.token.as_bytes();
-        let authentic = self.persona.keys.verify(Purpose::Path, token, now)?;
-        self.alive(authentic)
-    }
-
-    pub fn session_by_cookie(&self) -> Result<Session, Rejection> {
-        let cookies = self.head.fields.all(Known::Cookie);
-        let authentic = self.persona.keys.from_cookies(cookies, self.ambient.now)?;
-        self.alive(authentic)
-    }
-
-    fn alive(&self, authentic: crate::policy::session::Authentic) -> Result<Session, Rejection> {
-        let sessions = self.ambient.sessions;
-        let tenant = &self.persona.tenant;
-        let session =
-            authentic.alive(self.persona.revoked_before, |id| sessions.is_revoked(tenant, id))?;
-        self.ambient.replays.confirm(tenant, &self.persona.name, &session, self.ambient.now);
-        if session.identity.is_of(&self.persona.metadata) {
-            return Ok(session);
-        }
-        let why = "the persona's rules have changed, and give nobody this identity";
-        Err(Rejection::new(Code::SessionInvalid, why))
-    }
-
-    /// The browser has sent a cookie of this persona: it keeps them, whatever this one is worth.
-    pub fn keeps_cookies(&self) -> bool {
-        self.persona.keys.cookie.values(self.head.fields.all(Known::Cookie)).next().is_some()
-    }
-
-    pub fn note_session(&self, session: Option<&Session>) {
-        self.ambient.note("session", || match session {
-            Some(session) => session.to_string(),
-            None => "none".to_owned(),
-        });
-    }
-
-    pub fn set_cookie(
-        &self,
-        session: &Session,
-        fields: &mut Vec<AnswerField>,
-    ) -> Result<(), Rejection> {
-        let keys = &self.persona.keys;
-        let token = keys.mint(Purpose::Cookie, session)?;
-        let (parked, until) = (self.ambient.parked, session.remembered_until(self.ambient.now));
-        parked.extend(&self.persona.tenant, &session.id.hash(), until);
-        fields.push(("Set-Cookie", keys.cookie.set(&token, session.max_age(self.ambient.now))));
-        Ok(())
-    }
-
-    /// The prefix under which a page without cookies lives.
-    pub fn path_prefix(&self, session: &Session) -> Result<String, Rejection> {
-        let session = session.reissued(self.ambient.now, Purpose::Path.lifetime());
-        let token = self.persona.keys.mint(Purpose::Path, &session)?;
-        Ok(prefix::join(&token, ""))
-    }
-
     pub fn client(&self) -> Client {
         Client::of(self.connection.client_of(&self.head.fields))
     }
@@ -356,103 +287,6 @@ impl Visit<'_> {
     fn own_origin(&self) -> origin::Address<'_> {
         let scheme = self.connection.scheme_of(&self.head.fields);
         origin::Address::own(scheme, &self.address.host)
-    }
-
-    /// What the app gets to see.
-    pub fn forward(
-        &self,
-        _: Passed,
-        session: Option<Session>,
-        (framing, query): (Framing, Option<&str>),
-        (endpoint, behind): (Endpoint, Behind),
-    ) -> Action {
-        let target = if self.owner.strips_prefix() { self.below } else { self.path };
-        let scheme = self.connection.scheme_of(&self.head.fields).as_str();
-        let under = self.prefixed.zip(session.as_ref()).map(|(prefixed, session)| Under {
-            jars: Arc::clone(self.ambient.jars),
-            tenant: Arc::clone(&self.persona.tenant),
-            session: session.id,
-            until: session.expires_at,
-            now: self.ambient.now,
-            prefix: ["/.v/", prefixed.token].concat(),
-            path: target.to_owned(),
-            origin: [scheme, "://", self.address.authority].concat(),
-        });
-        let subprotocols = self.subprotocols(session.as_ref());
-        let dress = Dress {
-            owner: Some(self.owner.clone()),
-            framing,
-            bridge: self.persona.metadata.bridge && framing == Framing::Document,
-            launch: None,
-            replaces_cors: Reach::of(self.persona.app) == Reach::EmbedOrigins,
-            fields: Vec::new(),
-            under,
-            direction: session.as_ref().and_then(|session| session.identity.direction),
-            is_https: false,
-            order: None,
-            scope: self.is_shared.then(|| {
-                let own = self.path.strip_suffix(self.below);
-                let scope = Scope::new(own.unwrap_or(self.path), self.owner.strips_prefix());
-                Box::new(if own.is_none() { scope.exact() } else { scope })
-            }),
-        };
-        Action::Forward(Box::new(Forward {
-            target: with_query(target, query),
-            websocket: self.websocket,
-            passport: Some(self.passport(session, behind)),
-            subprotocols,
-            supplies_xsrf: dress.under.is_some() && endpoint == Endpoint::Upload,
-            dress,
-        }))
-    }
-
-    fn passport(&self, session: Option<Session>, behind: Behind) -> Passport {
-        let persona = Arc::clone(self.persona);
-        match session {
-            Some(session) => Passport {
-                launched: self.launched(&session),
-                persona,
-                session: Some(session.id.hash()),
-                stream: (behind == Behind::Stream)
-                    .then_some(StreamOf { session: session.id, launched_at: session.launched_at }),
-                identity: session.identity,
-            },
-            None => {
-                let device = self.owner.device().map(|slug| &**slug);
-                let identity = Identity::anonymous(self.persona.mode, device);
-                Passport { persona, identity, session: None, stream: None, launched: None }
-            }
-        }
-    }
-
-    /// Pages of the session before this one may still call, with its cookie.
-    pub fn may_be_anothers(&self, session: &Session) -> bool {
-        let age = self.ambient.now.0.saturating_sub(session.launched_at.0);
-        session.predecessor == Predecessor::Ended && age < RESUMABLE
-    }
-
-    /// What the session's launch brought, where some of it travels in headers.
-    fn launched(&self, session: &Session) -> Option<Arc<Launched>> {
-        if self.persona.variables.is_empty() {
-            return None;
-        }
-        let (parked, tenant) = (self.ambient.parked, &self.persona.tenant);
-        parked.get(tenant, &self.persona.name, &session.id.hash(), self.ambient.now)
-    }
-
-    /// Without the resume id of a page whose session this one has ended.
-    fn subprotocols(&self, session: Option<&Session>) -> Option<Vec<u8>> {
-        let may_be_anothers = match session {
-            Some(session) => self.may_be_anothers(session),
-            // Where a session is not needed, the page of one that has ended goes on as nobody.
-            None => self.persona.metadata.user_id != UserIdRule::None && self.keeps_cookies(),
-        };
-        if self.persona.app != AppKind::Streamlit || !may_be_anothers {
-            return None;
-        }
-        // However many lines they come in: the app reads them as one list.
-        let lines: Vec<&[u8]> = self.head.fields.all(Known::SecWebSocketProtocol).collect();
-        resume::without_resume_id(&lines.join(&b", "[..]))
     }
 }
 
