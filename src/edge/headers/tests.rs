@@ -1,6 +1,7 @@
 use super::*;
 use crate::gate::target;
-use crate::pipeline::Scheme;
+use crate::http1::head::{RequestHead, Version};
+use crate::pipeline::{ConnectionFacts, Dress, Forward, Scheme};
 
 fn sent(connection: &ConnectionFacts, lines: &[(&str, &str)], version: Version) -> Vec<String> {
     let mut head = RequestHead { target: "/in".into(), version, ..RequestHead::default() };
