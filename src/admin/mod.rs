@@ -11,7 +11,7 @@
 //! | `GET /status` | what this is, since when, how much of what is open, how the upstreams' servers are |
 //! | `GET /metrics` | numbers for Prometheus ([`crate::telemetry::metrics`]) |
 //! | `GET /connections` | what is open, by persona; of one tenant, persona or site; each stream with `each=true` |
-//! | `GET /`, `/page.css`, `/page.js` | the page ([`page`]), which holds no data; no token |
+//! | `GET /`, and the files that [`page`] lists | the page, which holds no data; no token |
 //! | `GET /overview` | everything that the page shows, at one moment ([`overview`]) |
 //! | `GET /events` | the same every second, as an event stream ([`live`]) |
 //! | `GET /personas`, `/upstreams`, `/certificates` | all of them, with what the overview says of some ([`lists`]) |
