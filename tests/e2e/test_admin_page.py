@@ -422,6 +422,16 @@ def test_hundreds_of_personas_are_searched_and_sorted(watch: Watch, mock: Mock) 
     watch.check(mock.url)
 
 
+def test_whoever_shares_a_row_is_not_drained_from_it(watch: Watch, mock: Mock) -> None:
+    shared = [persona("jasser", "_other", 3), persona("_other", "_other", 2), persona("jasser", "site", role="site")]
+    mock.scene = lambda _tick: overview([persona("jasser", "test", 1), *shared])
+    page = watch.open(mock.url)
+    expect(page.locator("#personas-rows tr")).to_have_count(4)
+    for name, buttons in (("jasser/test", 1), ("jasser/site", 1), ("jasser/_other", 0), ("_other/_other", 0)):
+        expect(row(page, name).get_by_role("button")).to_have_count(buttons)
+    watch.check(mock.url)
+
+
 def test_what_needs_somebody_is_said_at_the_top(watch: Watch, mock: Mock) -> None:
     mock.scene = busy
     page = watch.open(mock.url)

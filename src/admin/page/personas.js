@@ -36,6 +36,9 @@ export const keyOf = (it) => `${isSite(it) ? 'site' : 'persona'}\n${it.tenant}\n
 /** What no persona or site has the address of is nobody's. */
 export const fullName = (it) => (it.tenant ? [it.tenant, nameOf(it)].filter(Boolean).join('/') : 'nobody’s');
 
+/** Those that share their numbers are told of in one row: nobody in particular, who could be drained. */
+const isSeveral = (it) => nameOf(it) === '_other';
+
 /** As the header of its row. */
 export function titleOf(it) {
   if (!it.tenant) return rowHeader({ class: 'name' }, el('span', { class: 'tenant' }, fullName(it)));
@@ -254,7 +257,7 @@ class PersonaRow {
     const drain = el('button', { type: 'button', class: 'small' }, 'Drain…', el('span', { class: 'unseen' }, ` ${fullName(item)}`));
     drain.addEventListener('click', () => onDrain(this.#item));
     const chart = cell('Three minutes', { class: 'chart' }, this.spark.element);
-    const action = cell('', { class: 'action' }, item.tenant ? drain : null);
+    const action = cell('', { class: 'action' }, item.tenant && !isSeveral(item) ? drain : null);
     this.element = el('tr', { role: 'row' }, titleOf(item), chart, ...cells, action);
   }
 
