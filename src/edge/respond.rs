@@ -36,6 +36,13 @@ impl Answer {
         Self { status, fields, body: body.into() }
     }
 
+    /// What `Content-Length` says: nothing where the status rules content out (RFC 9110, section 8.6).
+    pub fn length(&self) -> Option<u64> {
+        let has_none = self.status.is_informational()
+            || matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        (!has_none).then_some(self.body.len() as u64)
+    }
+
     fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.fields.push((name.into(), value.into()));
         self

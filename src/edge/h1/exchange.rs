@@ -77,7 +77,9 @@ impl Downstream for Http1 {
         for (name, value) in &answer.fields {
             write_field(out, name.as_bytes(), value.as_bytes());
         }
-        write_length(out, answer.body.len() as u64);
+        if let Some(length) = answer.length() {
+            write_length(out, length);
+        }
         self.write_end();
         if self.head.method != Method::HEAD {
             self.send.head().extend_from_slice(&answer.body);
@@ -207,7 +209,9 @@ impl Client for Http1 {
 
 /// A HEAD answer or a 304 may say how long the body would have been.
 fn write_declared_length(out: &mut Vec<u8>, head: &ResponseHead, method: &Method) {
-    if *method != Method::HEAD && head.status != StatusCode::NOT_MODIFIED {
+    let may = *method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED;
+    // RFC 9110, section 8.6: a 204 says none, also to HEAD.
+    if !may || head.status == StatusCode::NO_CONTENT {
         return;
     }
     if let Some(length) = head.fields.single(Known::ContentLength) {

@@ -176,7 +176,9 @@ impl Downstream for Http2 {
         }
         let date = httpdate::fmt_http_date(std::time::SystemTime::now());
         append(map, DATE.as_str().as_bytes(), date.as_bytes());
-        map.insert(CONTENT_LENGTH, HeaderValue::from(answer.body.len() as u64));
+        if let Some(length) = answer.length() {
+            map.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
         let end = answer.body.is_empty() || self.head.method == Method::HEAD;
         self.respond(response, end)?;
         if let (false, Some(send)) = (end, &mut self.send) {
@@ -262,6 +264,7 @@ impl Client for Http2 {
             }
             Framing::Empty => {
                 let declares = !is_encoded(&self.dress)
+                    && head.status != StatusCode::NO_CONTENT
                     && (self.head.method == Method::HEAD
                         || head.status == StatusCode::NOT_MODIFIED);
                 if let (true, Some(length)) = (declares, head.fields.single(Known::ContentLength)) {

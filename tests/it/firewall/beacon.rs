@@ -269,3 +269,19 @@ fn a_launch_of_long_ago_is_no_longer_in_its_trace_but_its_handshake_counts() {
     let owner = "tenant=\"acme\",persona=\"customer\"";
     becomes(&proxy, "vestibule_handshakes_total", &[(format!("{owner},outcome=\"ack\""), 2.0)]);
 }
+
+/// RFC 9110, section 8.6: a 204 has no `Content-Length`, not even 0.
+#[test]
+fn an_answer_without_content_says_no_length_of_it() {
+    let (upstream, open) = (reflecting(), "[tenants.acme.personas.open]\n");
+    let text = configuration(ROOM).replace(open, &format!("{open}app = \"sse\"\n"));
+    let proxy = Proxy::configured(&text, upstream.address);
+    let mut browser = Browser::new(&proxy, "open.acme.test");
+    let asks = format!("{PAGE}Access-Control-Request-Method: POST\r\n");
+    for answer in [tell(&mut browser, PATH, ACK), browser.ask("OPTIONS", "/x", &asks, "")] {
+        assert_eq!(answer.status, 204, "{}", answer.head);
+        assert_eq!(answer.field("content-length"), None, "{}", answer.head);
+    }
+    let refused = browser.ask("GET", PATH, "", "");
+    assert!(refused.field("content-length").is_some_and(|length| length != "0"));
+}
