@@ -393,7 +393,7 @@ fn record(
     Record {
         method: logged_method(&head.method),
         scheme: connection.scheme.as_str(),
-        protocol: head.version.as_str(),
+        protocol: Some(head.version.as_str()),
         host: address.map(|address| address.host.name.to_string()),
         path: address.map(|address| printable(&address.path)),
         tenant: owner.map(|owner| Arc::clone(owner.tenant())),
@@ -414,10 +414,9 @@ fn printable(path: &str) -> String {
     Record::kept(&path).to_owned()
 }
 
-/// OpenTelemetry's word for a method that is no method.
 fn logged_method(method: &Method) -> Method {
     match method.as_str() {
         name if name.len() <= 32 => method.clone(),
-        _ => Method::from_bytes(b"_OTHER").unwrap_or_default(),
+        _ => Record::other_method(),
     }
 }

@@ -47,7 +47,8 @@ const GATHER: Duration = Duration::from_millis(50);
 pub struct Record {
     pub method: Method,
     pub scheme: &'static str,
-    pub protocol: &'static str,
+    /// None where the message could not be read.
+    pub protocol: Option<&'static str>,
     pub host: Option<String>,
     pub path: Option<String>,
     pub tenant: Option<Arc<str>>,
@@ -75,7 +76,7 @@ impl Default for Record {
         Self {
             method: Method::GET,
             scheme: "https",
-            protocol: "1.1",
+            protocol: Some("1.1"),
             host: None,
             path: None,
             tenant: None,
@@ -102,6 +103,11 @@ impl Record {
     /// As much of a path as a line has room for, and enough more that it shows where it was cut.
     pub fn kept(path: &str) -> &str {
         &path[..path.ceil_char_boundary(LONGEST_PATH + 1)]
+    }
+
+    /// OpenTelemetry's word for a method that is no method, or was not understood.
+    pub fn other_method() -> Method {
+        Method::from_bytes(b"_OTHER").unwrap_or_default()
     }
 
     /// It was refused, at whatever stage: nobody vouches any longer for who asked.

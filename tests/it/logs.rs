@@ -156,3 +156,26 @@ fn a_file_that_is_moved_away_is_opened_anew_also_while_the_server_drains() {
     let (before, after) = (lines("access.log.1"), lines("access.log"));
     assert!(before + after == 2 && after >= 1, "{before} and {after}");
 }
+
+#[test]
+fn of_what_cannot_be_read_no_method_and_no_protocol_is_claimed() {
+    let (upstream, folder) = (Upstream::ok(), folder());
+    let proxy = Proxy::configured(&text(folder.path(), ""), upstream.address);
+    for (index, (sent, code)) in [
+        ("POST /a HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 1x\r\n\r\n", "framing_ambiguous"),
+        ("\u{16}\u{3}\u{1}\r\n\r\n", "request_malformed"),
+        ("GET / HTTP/3.0\r\nHost: acme.test\r\n\r\n", "version_unsupported"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let refused = proxy.client().send(sent).read_response().unwrap();
+        assert_eq!(refused.code(), code, "{sent:?}");
+        let line = &proxy.log(index + 1)[index];
+        assert_eq!((&line["method"], &line["code"]), (&json!("_OTHER"), &json!(code)), "{line}");
+        assert_eq!(line["status"], refused.status);
+        for absent in ["protocol", "host", "path", "trace_id"] {
+            assert_eq!(line[absent], Value::Null, "{line}");
+        }
+    }
+}

@@ -144,6 +144,9 @@ async fn refuse(
     if worker.log.is_on() {
         let mut record = Record {
             client: facts.client,
+            // Half a message says nothing that holds.
+            method: Record::other_method(),
+            protocol: None,
             scheme: facts.scheme.as_str(),
             request_id,
             status: Some(answer.status),

@@ -45,7 +45,7 @@ impl Lines {
         out.push(b'"');
         text(out, "method", record.method.as_str(), LONGEST);
         text(out, "scheme", record.scheme, LONGEST);
-        text(out, "protocol", record.protocol, LONGEST);
+        maybe(out, "protocol", record.protocol);
         maybe(out, "host", record.host.as_deref());
         if let Some(path) = &record.path {
             text(out, "path", path, LONGEST_PATH);
