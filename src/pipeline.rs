@@ -38,7 +38,7 @@ use crate::state::limits::{FormMemory, Limiter};
 use checks::Locked;
 use visit::Visit;
 
-pub use facts::{Ambient, ConnectionFacts, Journal, Scheme};
+pub use facts::{Ambient, ConnectionFacts, Journal, Scheme, Whole};
 pub use outcome::{
     Action, Admission, Answer, AnswerField, Configured, Dress, FileAction, Forward, Framing,
     Handshake, Owner, Passport, StreamOf, Under,
@@ -107,7 +107,7 @@ pub fn wanted_body(
     snapshot: &Snapshot,
     connection: &ConnectionFacts,
     head: &RequestHead,
-) -> Option<usize> {
+) -> Option<Whole> {
     if head.method != http::Method::POST || !head.framing.has_body() {
         return None;
     }
@@ -121,11 +121,12 @@ pub fn wanted_body(
     let persona = place.found.target.persona()?;
     // Whoever may not come is not listened to either.
     persona.front.addresses.check(connection.client_of(&head.fields)).ok()?;
-    if let Some(most) = ours::most_of_body(place.below(&address)) {
-        return Some(most);
+    if let Some(whole) = ours::whole_body(place.below(&address)) {
+        return Some(whole);
     }
     let launches = launch::is_form_launch(place.app(persona), head, place.below(&address));
-    launches.then_some(snapshot.server.limits.form_bytes)
+    let most = snapshot.server.limits.form_bytes;
+    launches.then_some(Whole { most, beyond: "a form exceeds form_bytes" })
 }
 
 /// Whether admitting it may change what a successor process must know exactly: which signatures were
@@ -202,7 +203,7 @@ pub fn permit(
     let asking = Asking { snapshot, connection, head, address: &address };
     let Some(place) = asking.place() else { return Ok(None) };
     let Some(persona) = place.found.target.persona() else { return Ok(None) };
-    if ours::most_of_body(place.below(&address)).is_some() {
+    if ours::whole_body(place.below(&address)).is_some() {
         return Ok(None);
     }
     let key = (&*persona.tenant, Client::of(connection.client_of(&head.fields)));

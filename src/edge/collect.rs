@@ -11,6 +11,7 @@ use crate::http1::fields::Known;
 use crate::http1::framing::Framing;
 use crate::http1::head::{ResponseHead, Version};
 use crate::net::deadline::Deadline;
+use crate::pipeline::Whole;
 use crate::rejection::{Code, Rejection};
 use crate::state::limits::FormMemory;
 use crate::upstream::client::{Client, ClientError};
@@ -18,23 +19,23 @@ use crate::upstream::connection::Incoming;
 
 /// In how many times its patience a body must be here: what is held for somebody who sends a byte
 /// now and then is not held for long.
-const WHOLE: u32 = 4;
+const TIMES: u32 = 4;
 
-/// At most `most` bytes, counted in `memory`; each piece must come within `patience`. No rejection where nobody is left
+/// At most as much as `whole` says, counted in `memory`; each piece must come within `patience`. No rejection where nobody is left
 /// to be told.
 pub async fn collect<C: Client>(
     client: &mut C,
     deadline: &mut Deadline,
-    most: usize,
+    whole: Whole,
     patience: Duration,
     mut memory: Option<FormMemory>,
 ) -> Result<Vec<u8>, Option<Rejection>> {
-    let too_large = || Some(Rejection::new(Code::BodyTooLarge, "a form exceeds form_bytes"));
-    if matches!(client.request().framing, Framing::Length(length) if length > most as u64) {
+    let too_large = || Some(Rejection::new(Code::BodyTooLarge, whole.beyond));
+    if matches!(client.request().framing, Framing::Length(length) if length > whole.most as u64) {
         return Err(too_large());
     }
     go_ahead(client, deadline, patience).await?;
-    let whole = Instant::now() + patience * WHOLE;
+    let until = Instant::now() + patience * TIMES;
     let mut body = Vec::new();
     loop {
         let piece = poll_fn(|cx| {
@@ -46,7 +47,7 @@ pub async fn collect<C: Client>(
                 Incoming::End(_) => None,
             })
         });
-        let read = match deadline.run(whole.min(Instant::now() + patience), piece).await {
+        let read = match deadline.run(until.min(Instant::now() + patience), piece).await {
             Ok(Ok(read)) => read,
             Ok(Err(ClientError::Gone | ClientError::Body(BodyError::Truncated))) => {
                 return Err(None);
@@ -62,7 +63,7 @@ pub async fn collect<C: Client>(
         };
         let Some(count) = read else { return Ok(body) };
         client.consume(count);
-        if body.len() > most {
+        if body.len() > whole.most {
             return Err(too_large());
         }
         if memory.as_mut().is_some_and(|memory| !memory.take(count)) {

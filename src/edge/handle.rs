@@ -223,7 +223,7 @@ async fn read<C: Downstream>(
     let permit = wanted.permit()?;
     let patience = worker.limits().body_timeout;
     let memory = permit.as_ref().and_then(Permit::memory);
-    let body = collect::collect(client, deadline, wanted.most, patience, memory).await?;
+    let body = collect::collect(client, deadline, wanted.whole, patience, memory).await?;
     if let Some(permit) = permit {
         permit.give_back(worker.moment());
     }

@@ -24,7 +24,7 @@ use crate::http1::framing::Framing;
 use crate::http1::head::{RequestHead, Version};
 use crate::pipeline::{
     self, Action, Admission, Ambient, ConnectionFacts, Dress, FileAction, Forward, Handshake,
-    Owner, Passport, Permit, Scheme, Under, admit,
+    Owner, Passport, Permit, Scheme, Under, Whole, admit,
 };
 use crate::policy::front::compression::Verdict;
 use crate::policy::identity::Place;
@@ -74,8 +74,7 @@ pub enum Custody {
 
 /// A body that the decision needs, and what the decision is to be made with.
 pub struct Wanted {
-    /// The longest that it may be.
-    pub most: usize,
+    pub whole: Whole,
     snapshot: Arc<Snapshot>,
     permit: Result<Option<Permit>, Rejection>,
 }
@@ -98,10 +97,10 @@ pub fn wanted_body(
         return None;
     }
     let snapshot = worker.snapshot.load();
-    let most = pipeline::wanted_body(&snapshot, connection, head)?;
+    let whole = pipeline::wanted_body(&snapshot, connection, head)?;
     let limits = (&worker.limiter, worker.moment());
     let permit = pipeline::permit(&snapshot, connection, head, limits);
-    Some(Wanted { most, snapshot: Arc::clone(&snapshot), permit })
+    Some(Wanted { whole, snapshot: Arc::clone(&snapshot), permit })
 }
 
 pub fn request_id(worker: &Worker, connection: &ConnectionFacts, head: &RequestHead) -> RequestId {

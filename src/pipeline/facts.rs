@@ -94,6 +94,15 @@ pub struct Ambient<'a> {
     pub journal: Option<&'a Journal>,
 }
 
+/// A body that is read whole, because the decision needs it.
+#[derive(Debug, Clone, Copy)]
+pub struct Whole {
+    /// Bytes that it may have.
+    pub most: usize,
+    /// Why a longer one is refused.
+    pub beyond: &'static str,
+}
+
 /// What each stage decided, in order, for people.
 #[derive(Debug, Default)]
 pub struct Journal(RefCell<Vec<(&'static str, String)>>);

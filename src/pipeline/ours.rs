@@ -7,6 +7,7 @@
 
 use http::Method;
 
+use super::facts::Whole;
 use super::launch::{begin, end, is_media_type};
 use super::outcome::{Action, Answer, AnswerField, Configured};
 use super::visit::Visit;
@@ -30,11 +31,12 @@ pub(super) fn is_config(below: &str) -> bool {
     below == "/.vestibule/config"
 }
 
-/// How many bytes are read of what is posted there, and decided about as a whole.
-pub(super) fn most_of_body(below: &str) -> Option<usize> {
+/// What is posted there and decided about as a whole.
+pub(super) fn whole_body(below: &str) -> Option<Whole> {
+    let config = Whole { most: MAX_CONFIG, beyond: "what the bridge says exceeds 16 KiB" };
     match below {
-        "/.vestibule/beacon" => Some(beacon::MAX),
-        below => is_config(below).then_some(MAX_CONFIG),
+        "/.vestibule/beacon" => Some(Whole { most: beacon::MAX, beyond: "a beacon exceeds 2 KiB" }),
+        below => is_config(below).then_some(config),
     }
 }
 

@@ -179,3 +179,36 @@ fn of_what_cannot_be_read_no_method_and_no_protocol_is_claimed() {
         }
     }
 }
+
+/// A post that is read whole before anything is decided.
+fn posted(proxy: &Proxy, path: &str, media_type: &str, body: &str) {
+    let lines = format!(
+        "Content-Type: {media_type}\r\nSec-Fetch-Mode: {}\r\n",
+        if path == "/" { "navigate" } else { "cors" }
+    );
+    Browser::new(proxy, "acme.test").ask("POST", path, &lines, body);
+}
+
+const READ_WHOLE: [(&str, &str); 3] = [
+    ("/", "application/x-www-form-urlencoded"),
+    ("/.vestibule/config", "application/json"),
+    ("/.vestibule/beacon", "text/plain"),
+];
+
+#[test]
+fn what_is_too_long_is_refused_by_its_name() {
+    let (upstream, folder) = (Upstream::ok(), folder());
+    let limits = "workers = 1\nlimits = { form_bytes = \"32KiB\" }\n";
+    let text = text(folder.path(), "").replace("workers = 1\n", limits);
+    let proxy = Proxy::configured(&text, upstream.address);
+    let reasons = [
+        "a form exceeds form_bytes",
+        "what the bridge says exceeds 16 KiB",
+        "a beacon exceeds 2 KiB",
+    ];
+    for (index, ((path, media_type), reason)) in READ_WHOLE.into_iter().zip(reasons).enumerate() {
+        posted(&proxy, path, media_type, &"a".repeat(40_000));
+        let line = &proxy.log(index + 1)[index];
+        assert_eq!((&line["code"], &line["reason"]), (&json!("body_too_large"), &json!(reason)));
+    }
+}
