@@ -16,6 +16,7 @@ use crate::rejection::{Code, Rejection};
 use crate::state::limits::FormMemory;
 use crate::upstream::client::{Client, ClientError};
 use crate::upstream::connection::Incoming;
+use crate::upstream::exchange::Tally;
 
 /// In how many times its patience a body must be here: what is held for somebody who sends a byte
 /// now and then is not held for long.
@@ -29,6 +30,7 @@ pub async fn collect<C: Client>(
     whole: Whole,
     patience: Duration,
     mut memory: Option<FormMemory>,
+    tally: &mut Tally,
 ) -> Result<Vec<u8>, Option<Rejection>> {
     let too_large = || Some(Rejection::new(Code::BodyTooLarge, whole.beyond));
     if matches!(client.request().framing, Framing::Length(length) if length > whole.most as u64) {
@@ -63,6 +65,7 @@ pub async fn collect<C: Client>(
         };
         let Some(count) = read else { return Ok(body) };
         client.consume(count);
+        tally.request_bytes += count as u64;
         if body.len() > whole.most {
             return Err(too_large());
         }

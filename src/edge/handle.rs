@@ -95,7 +95,7 @@ pub async fn handle<C: Downstream>(
     let body = match &mut wanted {
         _ if verified.is_err() => verified.map(|()| None),
         None => Ok(None),
-        Some(wanted) => match Box::pin(read(worker, client, deadline, wanted)).await {
+        Some(wanted) => match Box::pin(read(worker, client, deadline, wanted, &mut tally)).await {
             Ok(body) => Ok(Some(body)),
             Err(Some(rejection)) => Err(rejection),
             Err(None) => return Finish::Abort,
@@ -219,11 +219,12 @@ async fn read<C: Downstream>(
     client: &mut C,
     deadline: &mut Deadline,
     wanted: &mut Wanted,
+    tally: &mut Tally,
 ) -> Result<Vec<u8>, Option<Rejection>> {
     let permit = wanted.permit()?;
     let patience = worker.limits().body_timeout;
     let memory = permit.as_ref().and_then(Permit::memory);
-    let body = collect::collect(client, deadline, wanted.whole, patience, memory).await?;
+    let body = collect::collect(client, deadline, wanted.whole, patience, memory, tally).await?;
     if let Some(permit) = permit {
         permit.give_back(worker.moment());
     }

@@ -212,3 +212,14 @@ fn what_is_too_long_is_refused_by_its_name() {
         assert_eq!((&line["code"], &line["reason"]), (&json!("body_too_large"), &json!(reason)));
     }
 }
+
+#[test]
+fn bodies_that_are_read_to_be_decided_about_are_counted() {
+    let (upstream, folder) = (Upstream::ok(), folder());
+    let proxy = Proxy::configured(&text(folder.path(), ""), upstream.address);
+    for (index, (path, media_type)) in READ_WHOLE.into_iter().enumerate() {
+        posted(&proxy, path, media_type, "user_id=4711");
+        let line = &proxy.log(index + 1)[index];
+        assert_eq!((&line["path"], &line["request_bytes"]), (&json!(path), &json!(12)), "{line}");
+    }
+}
