@@ -2,7 +2,7 @@
 //!
 //! A line is printable ASCII whatever a client sent: every other character is escaped, so that nobody
 //! can forge a line, turn text around or speak to the terminal that shows it. What is free in length
-//! is cut, visibly and never inside a character.
+//! is cut, visibly and never inside a character or an escape.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -150,7 +150,8 @@ fn text(out: &mut Vec<u8>, name: &str, value: &str, longest: usize) {
 
 #[cold]
 fn escape(out: &mut Vec<u8>, value: &str, longest: usize) {
-    let end = out.len() + longest;
+    let start = out.len();
+    let end = start + longest;
     // Where it would be cut.
     let mut cut = out.len();
     for character in value.chars() {
@@ -166,6 +167,7 @@ fn escape(out: &mut Vec<u8>, value: &str, longest: usize) {
         }
         if out.len() > end {
             out.truncate(cut);
+            out.truncate(start + unbroken(&out[start..]));
             out.extend_from_slice(CUT);
             return;
         }
@@ -173,6 +175,33 @@ fn escape(out: &mut Vec<u8>, value: &str, longest: usize) {
             cut = out.len();
         }
     }
+}
+
+/// How much of a text that was cut ends with a whole percent escape, and with all that spell its last
+/// character.
+fn unbroken(text: &[u8]) -> usize {
+    let last = text.len().saturating_sub(2);
+    let open = text[last..].iter().position(|byte| *byte == b'%');
+    let end = open.map_or(text.len(), |at| last + at);
+    let mut at = end;
+    for count in 1..=4 {
+        let Some(byte) = at.checked_sub(3).and_then(|from| escaped(&text[from..at])) else { break };
+        at -= 3;
+        match byte.leading_ones() {
+            // It goes on what others began.
+            1 => {}
+            needed @ 2..=4 if needed > count => return at,
+            _ => break,
+        }
+    }
+    end
+}
+
+/// The byte of `%C3`.
+fn escaped(text: &[u8]) -> Option<u8> {
+    let [b'%', high, low] = *text else { return None };
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
 }
 
 /// The second that lines are written in: formatted once.

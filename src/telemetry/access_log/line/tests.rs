@@ -123,6 +123,17 @@ fn what_is_long_is_cut_where_one_sees_it() {
         &"\u{1f600}".repeat(500),
         &["\u{1f600}".repeat((LONGEST_PATH - 6) / 12), "…".into()].concat(),
     );
+    // Escaped by percent: no half of an escape, and no half of what several of them spell.
+    for (character, before) in
+        [("%C3%A9", ""), ("%C3%A9", "/a"), ("%e2%82%ac", ""), ("%F0%9F%98%80", "/abc"), ("%20", "")]
+    {
+        let room = LONGEST_PATH - CUT.len() - before.len();
+        let kept = character.repeat(room / character.len());
+        let path = format!("{before}{}", character.repeat(2100 / 3));
+        check(&path, &format!("{before}{kept}…"));
+    }
+    // What spells nothing is cut anywhere but in an escape.
+    check(&"%A9".repeat(700), &["%A9".repeat((LONGEST_PATH - CUT.len()) / 3), "…".into()].concat());
 }
 
 proptest! {
