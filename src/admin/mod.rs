@@ -64,7 +64,10 @@ pub struct Operations {
     names: Generator,
     reload: OnceLock<Reload>,
     hub: live::Hub,
+    /// Held for as long as a look takes, by threads that may wait.
     watched: Mutex<Watched>,
+    /// What the last look told, and when; held for no longer than it takes to be read, by any thread.
+    told: Mutex<Option<(Instant, Arc<Value>)>>,
     /// Questions that may be explained at once.
     explaining: Semaphore,
 }
@@ -74,8 +77,6 @@ pub struct Operations {
 struct Watched {
     sight: Sight,
     reading: Reading,
-    /// What was told of it, and when.
-    told: Option<(Instant, Arc<Value>)>,
 }
 
 impl fmt::Debug for Operations {
@@ -98,6 +99,7 @@ impl Operations {
             reload: OnceLock::new(),
             hub: live::Hub::default(),
             watched: Mutex::default(),
+            told: Mutex::default(),
             explaining: Semaphore::new(explained::AT_ONCE),
         }))
     }
@@ -119,7 +121,8 @@ impl Operations {
             telemetry: &self.telemetry(),
         }));
         watched.reading = reading;
-        watched.told = Some((now, Arc::clone(&told)));
+        let newest = Some((now, Arc::clone(&told)));
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = newest;
         told
     }
 
@@ -138,10 +141,10 @@ impl Operations {
         })
     }
 
-    /// What was told last, where that is not older.
+    /// What was told last, where that is not older. It waits for nobody who looks.
     fn seen(&self, age: Duration) -> Option<Arc<Value>> {
-        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, told) = watched.told.as_ref()?;
+        let newest = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, told) = newest.as_ref()?;
         (at.elapsed() <= age).then(|| Arc::clone(told))
     }
 
