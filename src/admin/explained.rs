@@ -17,10 +17,7 @@ use super::answer::{Answer, json_of, malformed};
 use crate::explain::{
     Cookies, Explanation, Note, Place, Question, Step, Verdict, explain as decide,
 };
-use crate::rejection::{Code, Rejection};
-
-/// Explained at once; others wait.
-pub(super) const AT_ONCE: usize = 4;
+use crate::rejection::Rejection;
 
 const HOW: &str = "write {\"url\": \"https://HOST/PATH\"}, and where it matters \"method\", \
                    \"headers\", \"body\", \"place\": \"frame\", \"tab\" or \"fetch\", \"cookies\": \
@@ -80,12 +77,9 @@ pub(super) async fn explain(
 ) -> Result<Answer, Rejection> {
     let asked: Asked = serde_json::from_slice(body).map_err(|_| malformed(HOW))?;
     let question = asked.question()?;
-    let stopping = || Rejection::new(Code::NotServing, "the server is stopping");
-    let _turn = operations.explaining.acquire().await.map_err(|_| stopping())?;
     let snapshot = operations.shared.snapshot.load_full();
     // Signatures are computed, and a snapshot may have thousands of tenants.
-    let explained = tokio::task::spawn_blocking(move || decide(&snapshot, &question));
-    let explained = explained.await.map_err(|_| stopping())?;
+    let explained = operations.turns.take(move || decide(&snapshot, &question)).await?;
     let explanation = explained.map_err(malformed)?;
     Ok(json_of(StatusCode::OK, &told(&explanation)))
 }

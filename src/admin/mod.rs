@@ -31,6 +31,7 @@ mod overview;
 mod page;
 mod report;
 mod sight;
+mod turns;
 
 use std::fmt;
 use std::io;
@@ -38,7 +39,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 
 use crate::edge::worker::Shared;
 use crate::net::intake::Door;
@@ -48,6 +48,7 @@ use crate::telemetry::otlp;
 use crate::telemetry::request_id::Generator;
 use overview::Scene;
 use sight::{Reading, Sight};
+use turns::Turns;
 
 /// From accept to the last byte of the answer: a reload may wait for others, and read many files.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -69,7 +70,7 @@ pub struct Operations {
     /// What the last look told, and when; held for no longer than it takes to be read, by any thread.
     told: Mutex<Option<(Instant, Arc<Value>)>>,
     /// Questions that may be explained at once.
-    explaining: Semaphore,
+    turns: Turns,
 }
 
 /// What whoever looked last has seen.
@@ -100,7 +101,7 @@ impl Operations {
             hub: live::Hub::default(),
             watched: Mutex::default(),
             told: Mutex::default(),
-            explaining: Semaphore::new(explained::AT_ONCE),
+            turns: Turns::default(),
         }))
     }
 

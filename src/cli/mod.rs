@@ -14,6 +14,7 @@ mod run;
 mod sign;
 mod snippet;
 mod verify;
+mod voice;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use super::voice::{self, say};
 use crate::app::{App, Options, Urge};
 use crate::config::snapshot::HeldBack;
 use crate::config::{History, Loaded, Sources};
@@ -29,12 +30,19 @@ pub enum Start {
     Upgrade,
 }
 
+/// Serves until it is told to end, and says how that went.
 pub fn run(file: &Path, start: Start) -> ExitCode {
+    let code = serve_or_say_why(file, start);
+    voice::finish();
+    code
+}
+
+fn serve_or_say_why(file: &Path, start: Start) -> ExitCode {
     // Before there is another thread: it takes what systemd says out of the environment.
     let passed = systemd::sockets();
     let loaded = crate::config::follow(file, &History::default());
     for problem in &loaded.problems {
-        eprintln!("{problem}");
+        say(format_args!("{problem}"));
     }
     let served = passed
         .map_err(Failure::Server)
@@ -47,11 +55,11 @@ pub fn run(file: &Path, start: Start) -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Configuration) => {
-            eprintln!("vestibule: {} is not usable, see above{upgrade}", file.display());
+            say(format_args!("vestibule: {} is not usable, see above{upgrade}", file.display()));
             ExitCode::FAILURE
         }
         Err(Failure::Server(error)) => {
-            eprintln!("vestibule: {error}{upgrade}");
+            say(format_args!("vestibule: {error}{upgrade}"));
             ExitCode::FAILURE
         }
     }
@@ -79,7 +87,8 @@ fn serve(file: &Path, origin: Origin, loaded: Loaded) -> Result<(), Failure> {
     raise_descriptor_limit();
     let wanted = snapshot.server.limits.connections;
     let Origin { mut inherited, predecessor, watchdog } = origin;
-    let warn = Warn::new(|what| eprintln!("vestibule: {what}"));
+    voice::start().map_err(|error| failed("cannot start a thread", error))?;
+    let warn = Warn::new(|what| say(format_args!("vestibule: {what}")));
     let options = Options { warn, ..Options::default() };
     let app = App::start_with(snapshot, options, &mut inherited, Begin::Held)
         .map_err(|error| Failure::Server(error.to_string()))?;
@@ -125,10 +134,10 @@ fn follow(file: &Path, app: &App, known: (Sources, History)) -> std::io::Result<
     for tenant in &app.snapshot().held_back {
         // What is wrong was printed when the files were read.
         let HeldBack { tenant, serves, .. } = tenant;
-        eprintln!("vestibule: the tenant {tenant} is held back, {serves}");
+        say(format_args!("vestibule: the tenant {tenant} is held back, {serves}"));
     }
     if let Some(problem) = reloader.keep() {
-        eprintln!("{problem}");
+        say(format_args!("{problem}"));
     }
     let shared = Arc::clone(app.shared());
     let watcher = Arc::new(Watcher::spawn(reloader, INTERVAL, move |outcome| {
@@ -136,7 +145,7 @@ fn follow(file: &Path, app: &App, known: (Sources, History)) -> std::io::Result<
         shared.recent.reloaded(outcome, SystemTime::now());
         // A successor says it itself.
         if !shared.custody.is_given() {
-            eprintln!("vestibule: {outcome}");
+            say(format_args!("vestibule: {outcome}"));
             systemd::ready(outcome);
         }
     })?);
@@ -173,7 +182,7 @@ fn wait(
             Next::Signal(Received::Terminate) => return End::Stopped,
             Next::Signal(Received::Interrupt) => return End::Cut,
             Next::Upgrade(event) => {
-                eprintln!("vestibule: {event}");
+                say(format_args!("vestibule: {event}"));
                 if let Event::HandedOver { pid } = event {
                     systemd::succeeded_by(pid);
                     return End::Succeeded;
@@ -199,32 +208,32 @@ enum End {
 fn announce(app: &App, wanted: usize) {
     let allowed = app.allowed_connections();
     if allowed < wanted {
-        eprintln!(
+        say(format_args!(
             "vestibule: at most {allowed} connections instead of {wanted}: the limit on open files \
              is too low; raise it (LimitNOFILE= in systemd, `ulimit -n`) to {}",
             wanted * 2 + 64
-        );
+        ));
     }
     for address in app.https() {
-        eprintln!("vestibule: listening on https://{address}");
+        say(format_args!("vestibule: listening on https://{address}"));
     }
     for address in app.http() {
-        eprintln!("vestibule: listening on http://{address}");
+        say(format_args!("vestibule: listening on http://{address}"));
     }
     if let Some(address) = app.internal() {
-        eprintln!("vestibule: listening for the apps on http://{address}");
+        say(format_args!("vestibule: listening for the apps on http://{address}"));
     }
     if let Some(address) = app.admin() {
-        eprintln!("vestibule: listening for operators on http://{address}");
+        say(format_args!("vestibule: listening for operators on http://{address}"));
     }
 }
 
 fn drain(app: App, runtime: &tokio::runtime::Runtime, signals: &mut Signals) {
     let Counts { requests, events, websockets } = app.streams();
-    eprintln!(
+    say(format_args!(
         "vestibule: draining; open: {requests} requests, {events} event streams, {websockets} \
          WebSockets; SIGTERM again ends them now, SIGINT cuts them"
-    );
+    ));
     let log = app.shared().log.clone();
     let cut = app.drain_while(|time| {
         let signal = runtime.block_on(async { tokio::time::timeout(time, signals.next()).await });
@@ -239,16 +248,18 @@ fn drain(app: App, runtime: &tokio::runtime::Runtime, signals: &mut Signals) {
         }
     });
     if cut > 0 {
-        eprintln!("vestibule: cut {cut} streams");
+        say(format_args!("vestibule: cut {cut} streams"));
     }
 }
 
 /// After the log was moved away.
 fn reopen(log: &LogHandle) {
     match log.reopen() {
-        Ok(true) => eprintln!("vestibule: the access log was opened anew"),
-        Ok(false) => eprintln!("vestibule: the access log is no file: nothing to open anew"),
-        Err(error) => eprintln!("vestibule: the access log cannot be opened anew: {error}"),
+        Ok(true) => say(format_args!("vestibule: the access log was opened anew")),
+        Ok(false) => {
+            say(format_args!("vestibule: the access log is no file: nothing to open anew"));
+        }
+        Err(error) => say(format_args!("vestibule: the access log cannot be opened anew: {error}")),
     }
 }
 

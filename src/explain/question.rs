@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, Method};
 
 use crate::http1::fields::Known;
 use crate::http1::framing::Framing;
-use crate::http1::head::{RequestHead, Version};
+use crate::http1::head::{MAX_FIELDS, RequestHead, Version};
 use crate::pipeline::Scheme;
 
 /// A request as somebody describes it.
@@ -119,18 +119,25 @@ impl Request {
             fields,
             body: question.body.clone(),
         };
+        if question.headers.len() > MAX_FIELDS {
+            return Err(format!("no request has more than {MAX_FIELDS} header fields"));
+        }
         for line in &question.headers {
             let (name, value) = header(line)?;
-            request.set(name, value);
+            request.put(name, value);
         }
         request.prepare();
         Ok(request)
     }
 
     pub fn set(&mut self, name: &str, value: &str) {
+        self.put(name, value);
+        self.prepare();
+    }
+
+    fn put(&mut self, name: &str, value: &str) {
         self.fields.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
         self.fields.push((name.to_owned(), value.to_owned()));
-        self.prepare();
     }
 
     fn prepare(&mut self) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{Failure, Start};
 use crate::app::App;
+use crate::cli::voice::say;
 use crate::config::{History, Loaded};
 use crate::net::inherited::Inherited;
 use crate::systemd;
@@ -78,19 +79,21 @@ pub(super) fn begin(
     };
     predecessor.take_over(shared)?;
     shared.intake.open();
-    eprintln!("vestibule: took over from process {}", predecessor.pid());
+    say(format_args!("vestibule: took over from process {}", predecessor.pid()));
     for address in left {
-        eprintln!("vestibule: {address} is not configured any more, and closed");
+        say(format_args!("vestibule: {address} is not configured any more, and closed"));
     }
     systemd::ready_instead("serving");
     // From here on nothing may end this process: there is no other.
     let (elders, may_not_know) = predecessor.into_elders();
     if let Err(error) = elders.keep_told(Arc::clone(shared), may_not_know) {
-        eprintln!("vestibule: streams of the process before outlive their sessions: {error}");
+        say(format_args!(
+            "vestibule: streams of the process before outlive their sessions: {error}"
+        ));
     }
     let host = path.map(|path| host(&path, Living::Replace, elders)).transpose();
     Ok(host.unwrap_or_else(|error| {
-        eprintln!("vestibule: this process cannot be upgraded: {error}");
+        say(format_args!("vestibule: this process cannot be upgraded: {error}"));
         None
     }))
 }
@@ -99,7 +102,7 @@ pub(super) fn begin(
 /// was. It speaks for itself; this process serves on until it is told that it has a successor.
 pub(super) fn call(app: &App) {
     if app.snapshot().server.upgrade_socket.is_none() {
-        eprintln!("vestibule: an upgrade needs [server] upgrade_socket; serving on");
+        say(format_args!("vestibule: an upgrade needs [server] upgrade_socket; serving on"));
         return;
     }
     let mut typed = std::env::args_os();
@@ -112,7 +115,7 @@ pub(super) fn call(app: &App) {
         std::thread::Builder::new().name("successor".into()).spawn(wait)
     });
     if let Err(error) = waited {
-        eprintln!("vestibule: cannot start a successor, serving on: {error}");
+        say(format_args!("vestibule: cannot start a successor, serving on: {error}"));
     }
 }
 

@@ -114,3 +114,13 @@ fn a_pasted_signature_is_in_no_log_and_no_list() {
     let overview = ask(&proxy, "GET", "/overview", "", "").text();
     assert!(!overview.contains("hunter2"), "{overview}");
 }
+
+#[test]
+fn no_question_has_more_fields_than_a_request_may_have() {
+    let proxy = configured("127.0.0.1:1".parse().unwrap(), TENANT);
+    let headers: Vec<_> = (0..129).map(|number| format!("x-{number}: 1")).collect();
+    let question = object!({ "url": "https://bot.shop.example/", "headers": headers });
+    let answer = ask(&proxy, "POST", "/explain", JSON, &question.to_string());
+    assert_eq!(answer.status, 400, "{answer:?}");
+    assert!(answer.text().contains("more than 128 header fields"), "{answer:?}");
+}

@@ -6,6 +6,7 @@ mod limits;
 mod names;
 mod stay;
 mod tls;
+mod unheard;
 mod watched;
 
 use std::time::{Duration, Instant};
