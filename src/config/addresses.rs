@@ -57,6 +57,7 @@ pub(super) fn check_host(written: &str, name: &str) -> Result<(), Wrong> {
         return not_a_host(why, "write the punycode form that browsers send (\"xn--...\")".into());
     }
     if let Some((host, path)) = name.split_once('/') {
+        let path = path.split(['?', '#']).next().unwrap_or_default();
         let remedy = format!("write {host:?} here and path = \"/{path}\" beside it");
         return not_a_host("it has a path", remedy);
     }
@@ -196,8 +197,9 @@ impl Text for Origin {
     const KIND: Kind = text("an origin", "https://www.example.com");
 
     fn parse(text: &str) -> Result<Self, Wrong> {
+        let shown = without_path(text);
         let not_an_origin = |why: &str, remedy: String| {
-            Err(Wrong::new(format!("{text:?} is not an origin: {why}"), remedy))
+            Err(Wrong::new(format!("{shown:?} is not an origin: {why}"), remedy))
         };
         if text.contains('@') {
             let what = "an origin has no user name or password in it";
@@ -209,7 +211,10 @@ impl Text for Origin {
                 let remedy = "list the origins of the pages that embed this tenant".into();
                 return not_an_origin("any page of the web could embed the chat", remedy);
             }
-            "file://" => return not_an_origin("it has slashes", "write \"file:\"".into()),
+            "file://" => {
+                let what = "\"file://\" is not an origin: it has slashes";
+                return Err(Wrong::new(what, "write \"file:\""));
+            }
             "null" => {
                 return not_an_origin(
                     "any sandboxed page sends it",
@@ -219,7 +224,7 @@ impl Text for Origin {
             _ => {}
         }
         let Some((scheme, authority)) = text.split_once("://") else {
-            return not_an_origin("it has no scheme", format!("write \"https://{text}\""));
+            return not_an_origin("it has no scheme", format!("write \"https://{shown}\""));
         };
         let default_port = match scheme {
             "https" => "443",
@@ -228,7 +233,8 @@ impl Text for Origin {
         };
         if let Some(end) = authority.find(['/', '?', '#']) {
             let remedy = format!("write \"{scheme}://{}\"", &authority[..end]);
-            return not_an_origin("it goes on after the host", remedy);
+            let what = format!("{shown:?} goes on after the host, where an origin ends");
+            return Err(Wrong::new(what, remedy));
         }
         let (host, port) = split_port(authority);
         if host.contains('*') {
@@ -247,6 +253,13 @@ impl Text for Origin {
             _ => Ok(Self(text.into())),
         }
     }
+}
+
+/// The scheme and the host of what may be a URL; what follows, often a token, is not to be repeated.
+pub(super) fn without_path(text: &str) -> &str {
+    let start = text.find("://").map_or(0, |at| at + 3);
+    let end = text[start..].find(['/', '?', '#']).map_or(text.len(), |at| start + at);
+    &text[..end]
 }
 
 /// Splits at the last colon that is not inside brackets.

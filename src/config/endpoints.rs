@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::addresses::{check_host, parse_port, split_port};
+use super::addresses::{check_host, parse_port, split_port, without_path};
 use super::error::Wrong;
 use super::reader::Text;
 use super::schema::Kind;
@@ -69,8 +69,8 @@ impl Text for ServerUrl {
     fn parse(text: &str) -> Result<Self, Wrong> {
         const REMEDY: &str =
             "write \"http://HOST:PORT\", \"https://HOST:PORT\" or \"unix:/path/of/socket\"";
-        // A query is no part of it, and often a token: it is not repeated.
-        let shown = text.split(['?', '#']).next().unwrap_or_default();
+        // A path and a query are no part of it, and often a token: they are not repeated.
+        let shown = if text.starts_with("unix:") { text } else { without_path(text) };
         let wrong = |why: &str, remedy: String| {
             Err(Wrong::new(format!("{shown:?} is not the address of a server: {why}"), remedy))
         };
@@ -104,7 +104,9 @@ impl Text for ServerUrl {
         };
         if !path.is_empty() {
             let remedy = format!("write \"{scheme}://{authority}\"");
-            return wrong("the path comes from each request", remedy);
+            let what =
+                format!("{shown:?} goes on after the host: the path comes from each request");
+            return Err(Wrong::new(what, remedy));
         }
         let (host, port) = split_port(authority);
         let port = match port {

@@ -11,11 +11,12 @@
 //! line: a secret that was pasted where a reference belongs must not reach a log.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use super::expansion::Expansion;
 use super::source::{SourceTexts, Spot};
 
 /// One thing to mend, or to know.
@@ -78,6 +79,11 @@ impl Wrong {
     pub fn new(what: impl Into<Cow<'static, str>>, remedy: impl Into<Cow<'static, str>>) -> Self {
         Self { what: what.into(), remedy: remedy.into() }
     }
+
+    /// Whether it says the same of every value.
+    pub fn repeats_nothing(&self) -> bool {
+        matches!((&self.what, &self.remedy), (Cow::Borrowed(_), Cow::Borrowed(_)))
+    }
 }
 
 /// Collects problems by position; lines and columns are worked out once, at the end.
@@ -87,6 +93,8 @@ pub(super) struct Problems {
     /// Keys of errors, for [`Problems::has_error_below`].
     wrong_keys: BTreeSet<String>,
     errors: usize,
+    /// Texts in which `${NAME}` stands: nothing of what it stands for is told.
+    expanded: BTreeMap<Spot, Expansion>,
 }
 
 /// A problem whose line and column nobody has worked out yet.
@@ -116,13 +124,31 @@ impl Found {
 impl Problems {
     pub fn error(&mut self, spot: Spot, key: impl Into<String>, wrong: Wrong) {
         let key = key.into();
+        let wrong = self.hidden(spot, wrong);
         self.errors += 1;
         self.wrong_keys.insert(key.clone());
         self.found.push(Found { severity: Severity::Error, spot, key, wrong });
     }
 
     pub fn warning(&mut self, spot: Spot, key: impl Into<String>, wrong: Wrong) {
+        let wrong = self.hidden(spot, wrong);
         self.found.push(Found { severity: Severity::Warning, spot, key: key.into(), wrong });
+    }
+
+    /// Remembers what `${NAME}` has made of a text.
+    pub fn expanded(&mut self, spot: Spot, expansion: Expansion) {
+        self.expanded.insert(spot, expansion);
+    }
+
+    pub fn expansion(&self, spot: Spot) -> Option<&Expansion> {
+        self.expanded.get(&spot)
+    }
+
+    fn hidden(&self, spot: Spot, wrong: Wrong) -> Wrong {
+        match self.expansion(spot) {
+            Some(expansion) => expansion.hidden(wrong),
+            None => wrong,
+        }
     }
 
     /// Whether an error was found at a key that begins with `prefix`. Used to keep silent about

@@ -17,6 +17,7 @@ mod allow;
 mod compile;
 mod endpoints;
 pub mod error;
+mod expansion;
 mod file;
 mod history;
 mod include;

@@ -13,8 +13,10 @@ use toml::de::{DeTable, DeValue};
 
 use super::allow::Trust;
 use super::error::{Problems, Wrong};
+use super::expansion::Expansion;
 use super::scalars::mismatch;
 use super::schema::{Kind, REQUIRED, SectionInfo, Status, nearest};
+use super::shown::without_secrets;
 use super::source::{At, Spot};
 use crate::policy::session::token::MAX_DEVICE;
 
@@ -66,7 +68,7 @@ impl<'a> Reading<'a> {
         for segment in &self.path {
             match segment {
                 Segment::Key(name) => push_name(&mut key, name),
-                Segment::Name(name) => push_name(&mut key, name),
+                Segment::Name(name) => push_name(&mut key, name_shown(name)),
                 Segment::Index(index) => {
                     let _ = write!(key, "[{index}]");
                 }
@@ -88,6 +90,7 @@ impl<'a> Reading<'a> {
             return Some(text);
         }
         let mut expanded = String::new();
+        let mut variables = Vec::new();
         let mut rest = &*text;
         while let Some((before, after)) = rest.split_once("${") {
             let Some((name, tail)) = after.split_once('}') else {
@@ -105,11 +108,19 @@ impl<'a> Reading<'a> {
             };
             expanded.push_str(before);
             expanded.push_str(&value);
+            variables.push((name.into(), value.into()));
             rest = tail;
         }
         expanded.push_str(rest);
+        let (written, value) = ((&*text).into(), (&*expanded).into());
+        self.problems.expanded(spot, Expansion { written, value, variables });
         Some(Cow::Owned(expanded))
     }
+}
+
+/// What problems repeat of a name: a whole header field may stand in its place.
+fn name_shown(name: &str) -> &str {
+    name.split([':', '=']).next().unwrap_or_default()
 }
 
 /// Appends `.name`, quoted where TOML would need quotes.
@@ -151,11 +162,28 @@ impl<T: Text> Read for T {
         match T::parse(&text) {
             Ok(value) => Some(value),
             Err(wrong) => {
+                let wrong = match reading.problems.expansion(spot) {
+                    Some(expansion) => expansion.unreadable(&Self::KIND, wrong),
+                    None => without_secrets_of::<T>(&text, wrong),
+                };
                 reading.error(spot, wrong);
                 None
             }
         }
     }
+}
+
+/// What is wrong with a text, said of as much of it as may be repeated.
+fn without_secrets_of<T: Text>(text: &str, wrong: Wrong) -> Wrong {
+    let shown = without_secrets(text);
+    if shown == text || wrong.repeats_nothing() {
+        return wrong;
+    }
+    // What is wrong with the rest is as good a reason.
+    T::parse(&shown).err().unwrap_or_else(|| {
+        let what = format!("the value is not {}", T::KIND.meaning());
+        Wrong::new(what, format!("write something like {}", T::KIND.example()))
+    })
 }
 
 impl<T: Read> Read for Vec<At<T>> {
@@ -267,6 +295,7 @@ fn spot_of(key: &Spanned<Cow<'_, str>>, value: &Spanned<DeValue<'_>>, at: &Readi
 /// Returns the bit of the key that was probably meant, which then does not count as missing.
 fn unknown_key(info: &SectionInfo, name: &str, spot: Spot, reading: &mut Reading<'_>) -> u64 {
     let known = || info.keys.iter().map(|key| key.name);
+    let name = name_shown(name);
     let mut meant = 0;
     let wrong = match nearest(name, known()) {
         Some(near) => {
@@ -328,6 +357,8 @@ impl<T: Section> Read for Named<T> {
                     reading.error(spot, wrong);
                 }
                 if let Some(value) = Table::<T>::read(value.into_inner(), spot, reading) {
+                    // What is built of the names of sections, such as keys, repeats no more.
+                    let name = name_shown(&name).into();
                     entries.push(Entry { name, spot, value });
                 }
             });
@@ -381,7 +412,7 @@ fn check_name(name: &str) -> Result<(), Wrong> {
         return Ok(());
     }
     let remedy = "write at most 64 letters, digits, `-` and `_`, beginning with a letter or digit";
-    Err(Wrong::new(format!("`{name}` cannot be a name"), remedy))
+    Err(Wrong::new(format!("`{}` cannot be a name", name_shown(name)), remedy))
 }
 
 /// Makes a section's struct and its table of keys from one list.

@@ -6,6 +6,7 @@ use toml::value::{Date, Datetime, Offset, Time};
 use super::error::Wrong;
 use super::reader::{Read, Reading};
 use super::schema::Kind;
+use super::shown::without_secrets;
 use super::source::Spot;
 use crate::policy::session::UnixSeconds;
 
@@ -155,7 +156,11 @@ fn suggestion(kind: &Kind, found: &DeValue<'_>) -> Option<String> {
         (Kind::Moment, DeValue::String(text)) => {
             text.parse::<Datetime>().ok().map(|_| format!("{text}, without quotes"))
         }
-        (Kind::List(_), DeValue::String(text)) => Some(format!("[{:?}]", &**text)),
+        // What is no name, path or URL is not repeated, and of these not what may be a secret.
+        (Kind::List(_), DeValue::String(text)) => {
+            let is_word = !text.contains(char::is_whitespace);
+            is_word.then(|| format!("[{:?}]", without_secrets(text)))
+        }
         _ => None,
     }
 }

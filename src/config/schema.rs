@@ -74,10 +74,18 @@ impl Kind {
             Kind::Integer(..) => "a whole number".into(),
             Kind::Fraction => "a number from 0 to 1".into(),
             Kind::Moment => "a date and time with its zone".into(),
-            Kind::Text(text) => format!("{} in quotes", text.name),
+            Kind::Text(_) => format!("{} in quotes", self.meaning()),
             Kind::Choice(words) => one_of(words),
             Kind::List(_) => "a list".into(),
             Kind::Table(_) | Kind::Named(_) | Kind::Map(_) => "a table".into(),
+        }
+    }
+
+    /// With its article, and without how it is written.
+    pub fn meaning(&self) -> String {
+        match self {
+            Kind::Text(text) => text.name.to_owned(),
+            kind => kind.describe(),
         }
     }
 

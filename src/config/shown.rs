@@ -219,7 +219,7 @@ fn text_shown(text: &str, path: &str) -> Value {
             is_one.then(|| text.to_owned())
         }
         Some(Origin) => origin(text),
-        Some(Path) => Some(without_query(text)),
+        Some(Path) => Some(without_secrets(text)),
         None => None,
     };
     shown.unwrap_or_else(|| REDACTED.to_owned()).into()
@@ -234,16 +234,31 @@ fn origin(url: &str) -> Option<String> {
     Some(format!("{scheme}://{host}{hidden}"))
 }
 
-fn without_query(text: &str) -> String {
-    let (path, query) = text.split_at(text.find(['?', '#']).unwrap_or(text.len()));
-    let query = if query.is_empty() { "" } else { "?redacted" };
-    match path.split_once("://") {
-        None => format!("{path}{query}"),
-        Some((scheme, rest)) => {
-            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            let host = authority.rsplit('@').next().unwrap_or_default();
-            format!("{scheme}://{host}{path}{query}")
+/// A path or a URL without a user, a password and a query; what repeats a value that may be one
+/// shows it so. Also of what is no URL, as somebody may have meant one.
+pub(super) fn without_secrets(text: &str) -> String {
+    let (place, query) = text.split_at(text.find(['?', '#']).unwrap_or(text.len()));
+    let query_shown = if query.is_empty() { "" } else { "?redacted" };
+    let (before, rest) = match (place.find("://"), place.strip_prefix("//")) {
+        (Some(at), _) => place.split_at(at + 3),
+        (None, Some(rest)) => ("//", rest),
+        (None, None) => ("", place),
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let is_host = match authority.rsplit_once(':') {
+        None => !authority.is_empty() || before.is_empty(),
+        Some((_, port)) if port.ends_with(']') => true,
+        Some((_, port)) => !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()),
+    };
+    let has_user = path.split_once(':').is_some_and(|(_, rest)| rest.contains('@'));
+    match authority.rsplit_once('@') {
+        _ if has_user => format!("{before}{REDACTED}"),
+        Some((_, host)) => format!("{before}{host}{path}{query_shown}"),
+        // A password may have had a slash or a question mark in it.
+        None if !is_host && (path.contains('@') || query.contains('@')) => {
+            format!("{before}{REDACTED}")
         }
+        None => format!("{before}{authority}{path}{query_shown}"),
     }
 }
 

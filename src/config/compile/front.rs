@@ -10,6 +10,7 @@ use super::super::addresses::Host;
 use super::super::error::Wrong;
 use super::super::raw;
 use super::super::reader::{Entry, Table};
+use super::super::shown::without_secrets;
 use super::super::source::At;
 use super::{Compiler, Facts, secrets};
 use crate::gate::path;
@@ -146,7 +147,7 @@ fn headers(
     let remove = raw.and_then(|at| at.value.remove.as_ref()).map_or(&[][..], |at| &at.value);
     let mut names: Vec<String> = Vec::new();
     for (index, pair) in set.iter().enumerate() {
-        let key = || format!("{key}.headers.set.{}", pair.name);
+        let key = || format!("{key}.headers.set.{}", field_name(&pair.name));
         let twice = set[..index].iter().any(|other| other.name.eq_ignore_ascii_case(&pair.name));
         if twice {
             let wrong = Wrong::new("the field is set twice", "write one of the two");
@@ -187,9 +188,15 @@ fn headers(
     }
 }
 
+/// What to repeat of a name: the value may have been written with it.
+fn field_name(name: &str) -> &str {
+    let end = name.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_'));
+    if headers::is_name(name) { name } else { &name[..end.unwrap_or(name.len())] }
+}
+
 fn may_touch(name: &str) -> Result<(), Wrong> {
     if !headers::is_name(name) {
-        let what = format!("{name:?} is not the name of a header field");
+        let what = format!("what begins with {:?} is no name of a header field", field_name(name));
         return Err(Wrong::new(what, "write letters, digits and `-`"));
     }
     let Some(owner) = headers::owner(name) else { return Ok(()) };
@@ -272,6 +279,11 @@ fn redirects(
         is_own.then(|| uri.path().to_owned())
     };
     if let Some(path) = redirects.circle(own) {
+        let froms = list.value.iter().filter_map(|at| at.value.from.as_ref());
+        let path = froms.fold(path, |path, at| match compiler.problems.expansion(at.spot) {
+            Some(expansion) => expansion.hidden_in(path),
+            None => path,
+        });
         let what = format!("who asks for {path} is redirected without end");
         let wrong = Wrong::new(what, "let one of them lead elsewhere");
         compiler.problems.error(list.spot, format!("{key}.redirects"), wrong);
@@ -286,7 +298,7 @@ fn parse_from(text: &str) -> Result<From, Wrong> {
     };
     let is_canonical = path.starts_with('/') && path::canonical(&path).is_ok_and(|it| it == path);
     if !is_canonical || path.contains('*') {
-        let what = format!("{text:?} is not a path as requests have it");
+        let what = format!("{:?} is not a path as requests have it", without_secrets(text));
         return Err(Wrong::new(what, "write \"/old\", or \"/old/*\" for all below it"));
     }
     if is_below {
@@ -302,15 +314,20 @@ fn parse_to<'t>(text: &'t str, from: &str) -> Result<(&'t str, bool), Wrong> {
     let target = if appends { &text[..text.len() - 1] } else { text };
     let path_of = |uri: &http::Uri| path::canonical(uri.path()).is_ok_and(|it| it == uri.path());
     let sound = target.parse::<http::Uri>().is_ok_and(|uri| {
+        // Neither a user, nor a password for a port.
+        let is_plain =
+            uri.authority().is_some_and(|it| it.as_str() == it.host() || it.port_u16().is_some());
         let has_user = uri.authority().is_some_and(|it| it.as_str().contains('@'));
         match uri.scheme_str() {
             None => target.starts_with('/') && path_of(&uri),
-            Some("http" | "https") => !has_user && uri.host().is_some() && path_of(&uri),
+            Some("http" | "https") => {
+                is_plain && !has_user && uri.host().is_some() && path_of(&uri)
+            }
             Some(_) => false,
         }
     });
     if !sound || target.contains('*') {
-        let what = format!("{text:?} is neither a path nor an address");
+        let what = format!("{:?} is neither a path nor an address", without_secrets(text));
         return Err(Wrong::new(what, "write \"/new\" or \"https://www.example.com/new\""));
     }
     if appends && !from.ends_with("/*") {

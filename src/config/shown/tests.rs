@@ -160,3 +160,30 @@ fn all_files_are_one_document_without_their_comments() {
     assert!(one.contains("tenants.b") && !one.contains("tenants.a"), "{one}");
     assert!(!written.shown(None).contains("hunter2"));
 }
+
+#[test]
+fn of_what_may_be_a_url_neither_user_nor_query_is_shown() {
+    for (text, expected) in [
+        ("/health", "/health"),
+        ("/health?k=1", "/health?redacted"),
+        ("health?k=1#x", "health?redacted"),
+        ("/@user/x", "/@user/x"),
+        ("https://a.test/x", "https://a.test/x"),
+        ("https://[::1]:8443/@x", "https://[::1]:8443/@x"),
+        ("https://me:pw@a.test:80/x y?k=1", "https://a.test:80/x y?redacted"),
+        ("https://me@pw@a.test", "https://a.test"),
+        ("//me:pw@a.test/x", "//a.test/x"),
+        ("me:pw@a.test", "a.test"),
+        ("https://me:p/w@a.test/x", "https://redacted"),
+        ("https://me:p?w@a.test/x", "https://redacted"),
+        ("https://me:p#w@a.test/x", "https://redacted"),
+        ("https:/me:pw@a.test", "redacted"),
+        ("https:///me:pw@a.test", "https://redacted"),
+        ("///pw@a.test", "//redacted"),
+        ("/\\me:pw@a.test", "redacted"),
+        ("/login?mail=a@b", "/login?redacted"),
+        ("", ""),
+    ] {
+        assert_eq!(without_secrets(text), expected, "{text}");
+    }
+}

@@ -391,11 +391,28 @@ fn stopping(tour: &mut Tour) {
     let literal = format!("session_secrets = [\"{MARK}-literal\"]\nbogus = \"{MARK}-unknown\"\n");
     let at = good.find("session_secrets").unwrap();
     let end = at + good[at..].find('\n').unwrap() + 1;
-    std::fs::write(&file, [&good[..at], &literal, &good[end..]].concat()).unwrap();
+    let addresses = format!(
+        "[upstreams.leaky]\nservers = [\"http://app.test/{MARK}\", \"${{CANARY_ADMIN}}\"]\n\
+         health = {{ path = \"health?k={MARK}\" }}\n"
+    );
+    std::fs::write(&file, [&good[..at], &literal, &good[end..], &addresses].concat()).unwrap();
     let refused = tour.stage.ask_admin("POST", "/reload", "");
     assert_eq!(refused.status, 422, "{}", refused.text());
     if let Some(found) = tour.needles.find(&refused.body) {
         tour.problems.push(format!("the refused reload has {found:?}"));
+    }
+    let until = Instant::now() + PATIENCE;
+    let overview = loop {
+        let overview = tour.stage.ask_admin("GET", "/overview", "");
+        if overview.text().contains("upstreams.leaky.health.path") {
+            break overview;
+        }
+        // One is taken every second.
+        assert!(Instant::now() < until, "{}", overview.text());
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    if let Some(found) = tour.needles.find(&overview.body) {
+        tour.problems.push(format!("the overview of a refused reload has {found:?}"));
     }
     let mut socket = tour.stage.client();
     let socket_of = websocket("plain", &format!("/ws?t={MARK}"), "dGhlIHNhbXBsZSBub25jZQ==");

@@ -23,6 +23,9 @@ fn said(command: &str, text: &str, files: &[(&str, &str)]) -> (bool, String) {
     program
         .env("CANARY_SHORT", "canary7Zx")
         .env("CANARY_URL", "http://ann:canary7Zx-password@app.test")
+        .env("CANARY_PATH", "canary7Zx-path")
+        .env("CANARY_TARGET", "https://me:canary7Zx-password@files.test/x y?key=canary7Zx")
+        .env("CANARY_WORD", "canary7zx")
         .env("OTEL_EXPORTER_OTLP_HEADERS", "authorization: Bearer canary7Zx")
         .arg(command);
     match command {
@@ -87,6 +90,63 @@ fn what_is_said_about_a_wrong_configuration_repeats_no_secret() {
         ),
         format!("include = [\"tenants/*.toml\"]\n{GOOD}"),
     ];
+    let redirect =
+        |to: &str| persona(&format!("redirects = [{{ from = \"/old\", to = \"{to}\" }}]\n"));
+    let server = |url: &str| GOOD.replace("http://127.0.0.1:1", url);
+    let health = |path: &str| format!("{GOOD}health = {{ path = \"{path}\" }}\n");
+    let host = |host: &str| persona("").replace("chat.test", host);
+    // Addresses, in which secrets are often a part.
+    let addresses = [
+        redirect(&format!("https://me:{secret}@files.test/x y?key={secret}")),
+        redirect(&format!("https://me:{secret}@files.test/")),
+        redirect(&format!("//me:{secret}@files.test/x")),
+        redirect(&format!("https://me:x/{secret}@files.test/x")),
+        redirect(&format!("https://me:{secret}?x@files.test/x")),
+        redirect(&format!("me:{secret}@files.test/x")),
+        redirect(&format!("ftp://files.test/x?key={secret}")),
+        redirect("${CANARY_TARGET}"),
+        redirect("${CANARY_PATH}"),
+        redirect("/x y/${CANARY_PATH}?key=1"),
+        persona(&format!("redirects = [{{ from = \"/old?key={secret}\", to = \"/\" }}]\n")),
+        persona("redirects = [{ from = \"/${CANARY_PATH}/*\", to = \"/${CANARY_PATH}/*\" }]\n"),
+        persona(&format!("redirects = \"https://me:{secret}@files.test/?key={secret}\"\n")),
+        health(&format!("health?k={secret}")),
+        health(&format!("/health?k={secret} x")),
+        health("${CANARY_PATH}"),
+        health("/health ${CANARY_WORD}"),
+        server(&format!("http://app.test/{secret}")),
+        server(&format!("app.test/{secret}")),
+        server("${CANARY_PATH}"),
+        server("http://app.test/${CANARY_PATH}"),
+        server("http://app.test:${CANARY_WORD}"),
+        GOOD.replace("[\"http://127.0.0.1:1\"]", &format!("\"http://me:{secret}@a/?k={secret}\"")),
+        GOOD.replace("127.0.0.1:0", &format!("http://me:{secret}@127.0.0.1/?k={secret}")),
+        GOOD.replace("127.0.0.1:0", "${CANARY_TARGET}"),
+        GOOD.replace("\"serve\"", "\"${CANARY_WORD}\""),
+        host(&format!("https://me:{secret}@chat.test/?key={secret}")),
+        host(&format!("me:{secret}@chat.test/x?key={secret}")),
+        host("${CANARY_PATH}"),
+        host("${CANARY_TARGET}"),
+        persona(&format!("path = \"/x?key={secret}\"\n")),
+        persona("path = \"${CANARY_PATH}\"\n"),
+        persona("").replace("\"app\"", "\"${CANARY_WORD}\""),
+        persona("template = \"FOLDER/${CANARY_PATH}.html\"\n"),
+        persona(&format!("headers = {{ remove = [\"authorization: Bearer {secret}\"] }}\n")),
+        persona(&format!("headers = {{ remove = \"authorization: Bearer {secret}\" }}\n")),
+        persona(&format!("headers.set.\"authorization: Bearer {secret}\" = \"\"\n")),
+        persona(&format!("headers.set.\"authorization: {secret}\" = \"x\"\n")),
+        persona(&format!("\"authorization: {secret}\" = 1\n")),
+        format!("{GOOD}[upstreams.\"http://me:{secret}@app.test\"]\nservers = []\n"),
+        persona("headers.remove = [\"x ${CANARY_PATH}\"]\n"),
+        format!(
+            "{GOOD}[tenants.acme]\nembed_origins = [\"me:{secret}@a.test\", \"${{CANARY_PATH}}\", \
+             \"https://a.test/{secret}\", \"a.test/?key={secret}\"]\n{}",
+            &persona("")[GOOD.len()..]
+        ),
+    ];
+    let is_good = |text: &&String| said("check", text, &[]).0;
+    let good: Vec<_> = addresses.iter().filter(is_good).collect();
+    assert!(good.is_empty(), "nothing is wrong with {good:#?}");
     let files = [
         ("users", format!("ann:{secret}\neve:$2y$10${secret}\n{secret}\n")),
         ("plain", secret.clone()),
@@ -101,7 +161,7 @@ fn what_is_said_about_a_wrong_configuration_repeats_no_secret() {
     let files: Vec<_> = files.iter().map(|(name, text)| (*name, &**text)).collect();
     let needles = Needles::new();
     let mut problems = Vec::new();
-    for text in &texts {
+    for text in texts.iter().chain(&addresses) {
         let (is_good, _) = said("check", text, &files);
         for command in ["check", "run", "diff", "explain", "log-id", "status"] {
             // It would serve, also where only a tenant's own file is wrong.
