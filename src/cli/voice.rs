@@ -155,7 +155,9 @@ mod tests {
         voice.finish(PATIENCE);
         let wrote = String::from_utf8(wrote.lock().unwrap().clone()).unwrap();
         assert!(wrote.starts_with("line 0\nline 1\n"), "{wrote}");
-        assert!((LINES..=LINES + 1).contains(&wrote.lines().count()));
+        let heard = wrote.lines().filter(|line| line.starts_with("line ")).count();
+        // The one that it was writing, and the queue.
+        assert!((LINES..=LINES + 1).contains(&heard), "{heard}");
     }
 
     #[test]
@@ -164,8 +166,6 @@ mod tests {
         for line in 0..2 * LINES {
             voice.say(format!("line {line}"));
         }
-        let lost = voice.lost.load(Ordering::Relaxed);
-        assert!(lost >= LINES as u64 - 1, "{lost}");
         drop(let_go);
         let until = Instant::now() + Duration::from_secs(10);
         while wrote.lock().unwrap().iter().filter(|byte| **byte == b'\n').count() < LINES {
@@ -175,8 +175,12 @@ mod tests {
         voice.say("at last".to_owned());
         voice.finish(PATIENCE);
         let wrote = String::from_utf8(wrote.lock().unwrap().clone()).unwrap();
-        let expected = format!("vestibule: {lost} lines are lost, nobody took them\nat last\n");
-        assert!(wrote.ends_with(&expected), "{wrote}");
+        let heard = wrote.lines().filter(|line| line.starts_with("line ")).count();
+        // Whoever finds room first tells of those before, so there may be more than one count.
+        let counts = wrote.lines().filter_map(|line| line.strip_prefix("vestibule: "));
+        let lost = counts.filter_map(|count| count.split(' ').next()?.parse::<usize>().ok());
+        assert_eq!(heard + lost.sum::<usize>(), 2 * LINES, "{wrote}");
+        assert!(wrote.ends_with("lines are lost, nobody took them\nat last\n"), "{wrote}");
     }
 
     #[test]

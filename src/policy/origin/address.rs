@@ -120,6 +120,7 @@ impl AllowedOrigin {
             return refuse("a wildcard needs a domain of its own, as in https://*.example.com");
         }
         let port = match address.port {
+            0 => return refuse("its port is not a number from 1 to 65535"),
             port if port == default_port(address.scheme) => String::new(),
             port => format!(":{port}"),
         };

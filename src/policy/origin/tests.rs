@@ -397,6 +397,14 @@ fn fuzz(bytes: &[u8]) {
     }
 }
 
+#[test]
+fn nobody_listens_at_port_zero() {
+    for text in ["http://a:0", "https://*.a.example:00"] {
+        let wrong = AllowedOrigin::parse(text).unwrap_err();
+        assert!(wrong.contains("from 1 to 65535"), "{wrong}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_bytes_pass_for_a_known_origin(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
