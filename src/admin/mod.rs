@@ -69,7 +69,7 @@ pub struct Operations {
     watched: Mutex<Watched>,
     /// What the last look told, and when; held for no longer than it takes to be read, by any thread.
     told: Mutex<Option<(Instant, Arc<Value>)>>,
-    /// Questions that may be explained at once.
+    /// For what takes a while.
     turns: Turns,
 }
 

@@ -3,6 +3,7 @@
 //! It decides nothing about HTTP. Listeners may be another process's ([`inherited`]), and are polled
 //! only while the process is to accept ([`intake`]).
 
+pub mod address;
 pub mod deadline;
 pub mod inherited;
 pub mod intake;

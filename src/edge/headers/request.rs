@@ -1,7 +1,6 @@
 //! The head that an upstream is sent.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 
 use http::Method;
 
@@ -13,6 +12,7 @@ use crate::http1::fields::{Field, Fields, Known, list};
 use crate::http1::framing::Framing;
 use crate::http1::head::{RequestHead, Version, nominated};
 use crate::http1::send::write_field;
+use crate::net::address::write_address;
 use crate::pipeline::{ConnectionFacts, Forward, Handshake, Passport};
 use crate::policy::identity::{self, Place};
 use crate::policy::session::cookie::without_sessions;
@@ -233,23 +233,4 @@ fn write_forwarded(out: &mut Vec<u8>, request: &Outbound<'_>) {
     out.extend_from_slice(b"\";proto=");
     out.extend_from_slice(connection.scheme.as_str().as_bytes());
     out.extend_from_slice(b"\r\n");
-}
-
-/// The formatting machinery of the standard library costs more here than all of the above.
-fn write_address(out: &mut Vec<u8>, address: IpAddr) {
-    use std::io::Write;
-    match address {
-        IpAddr::V4(address) => {
-            for (index, octet) in address.octets().into_iter().enumerate() {
-                if index > 0 {
-                    out.push(b'.');
-                }
-                out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
-            }
-        }
-        IpAddr::V6(address) => {
-            // Writing to a Vec cannot fail.
-            let _ = write!(out, "{address}");
-        }
-    }
 }

@@ -6,12 +6,12 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{LONGEST_PATH, Record};
 use crate::config::snapshot::UserIds;
+use crate::net::address::write_address;
 use crate::policy::pseudonym::{Pseudonym, TenantPseudonyms};
 
 /// Bytes of any other text.
@@ -41,7 +41,7 @@ impl Lines {
         out.extend_from_slice(b"{\"time\":\"");
         self.second.write(record.time, out);
         out.extend_from_slice(b"\",\"client\":\"");
-        address(record.client, out);
+        write_address(out, record.client);
         out.push(b'"');
         text(out, "method", record.method.as_str(), LONGEST);
         text(out, "scheme", record.scheme, LONGEST);
@@ -116,23 +116,6 @@ fn digits(out: &mut Vec<u8>, below_1000: u64) {
 fn hexadecimal(out: &mut Vec<u8>, byte: u8) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.extend_from_slice(&[byte >> 4, byte & 0xf].map(|nibble| DIGITS[usize::from(nibble)]));
-}
-
-fn address(address: IpAddr, out: &mut Vec<u8>) {
-    match address {
-        IpAddr::V4(address) => {
-            for (index, octet) in address.octets().into_iter().enumerate() {
-                if index > 0 {
-                    out.push(b'.');
-                }
-                out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
-            }
-        }
-        // Writing to a Vec cannot fail.
-        IpAddr::V6(address) => {
-            let _ = write!(out, "{address}");
-        }
-    }
 }
 
 /// A text, escaped, of at most `longest` bytes.
