@@ -11,7 +11,7 @@ use tokio_rustls::{TlsAcceptor, TlsStream};
 use super::worker::Worker;
 use super::{h1, h2};
 use crate::net::deadline::Deadline;
-use crate::net::io::{self, Io};
+use crate::net::io::{self, Io, Records};
 use crate::net::proxy_header;
 use crate::pipeline::{ConnectionFacts, Scheme};
 use crate::telemetry::metrics::meters::Spoken;
@@ -75,7 +75,7 @@ async fn open(
     }
     let acceptor = TlsAcceptor::from(Arc::clone(&worker.tls));
     let began = Instant::now();
-    let stream = acceptor.accept(stream).await.ok()?;
+    let stream = acceptor.accept(Records(stream)).await.ok()?;
     let session = stream.get_ref().1;
     let is_resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
     worker.metrics.server.tls_done(is_resumed, began.elapsed());

@@ -31,16 +31,21 @@ pub fn tune(stream: &TcpStream) -> io::Result<()> {
 pub enum Io {
     Tcp(TcpStream),
     Unix(UnixStream),
-    Tls(Box<TlsStream<TcpStream>>),
-    UnixTls(Box<TlsStream<UnixStream>>),
+    Tls(Box<TlsStream<Records<TcpStream>>>),
+    UnixTls(Box<TlsStream<Records<UnixStream>>>),
 }
+
+/// What TLS writes its records to: one record alone is sent as one buffer. The kernel takes that
+/// more readily than a list of one, and most answers are one record.
+#[derive(Debug)]
+pub struct Records<S>(pub S);
 
 impl Io {
     /// Makes closing a TCP connection a reset, which no peer takes for the end of a message.
     pub fn reset_on_close(&self) {
         let socket = match self {
             Io::Tcp(stream) => SockRef::from(stream),
-            Io::Tls(stream) => SockRef::from(stream.get_ref().0),
+            Io::Tls(stream) => SockRef::from(&stream.get_ref().0.0),
             Io::Unix(_) | Io::UnixTls(_) => return,
         };
         // Fails only where the connection is gone already.
@@ -102,5 +107,49 @@ impl AsyncWrite for Io {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self, stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Records<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Records<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_write(cx, data)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let stream = Pin::new(&mut self.get_mut().0);
+        match slices {
+            [data] => stream.poll_write(cx, data),
+            slices => stream.poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
     }
 }

@@ -11,7 +11,7 @@ use super::connection::Connection;
 use super::http2::Shared;
 use super::member::Member;
 use crate::config::snapshot::{Server, ServerAddress, UpstreamTls};
-use crate::net::io::{self, Io};
+use crate::net::io::{self, Io, Records};
 
 /// What servers that speak HTTP/2 are asked for (RFC 7301).
 const H2: &[u8] = b"h2";
@@ -58,7 +58,8 @@ async fn open(server: &Server, protocol: Option<&[u8]>) -> Result<Io> {
                 None => Io::Unix(stream),
                 Some(tls) => {
                     let connector = connector(tls, protocol);
-                    let stream = connector.connect(tls.server_name.clone(), stream).await?;
+                    let stream =
+                        connector.connect(tls.server_name.clone(), Records(stream)).await?;
                     Io::UnixTls(Box::new(TlsStream::Client(stream)))
                 }
             });
@@ -68,7 +69,8 @@ async fn open(server: &Server, protocol: Option<&[u8]>) -> Result<Io> {
     Ok(match &server.tls {
         None => Io::Tcp(tcp),
         Some(tls) => {
-            let stream = connector(tls, protocol).connect(tls.server_name.clone(), tcp).await?;
+            let stream =
+                connector(tls, protocol).connect(tls.server_name.clone(), Records(tcp)).await?;
             Io::Tls(Box::new(TlsStream::Client(stream)))
         }
     })

@@ -11,6 +11,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
 use crate::edge::ending::PATIENCE;
+use crate::net::io::Records;
 use crate::policy::session::{SessionId, UnixSeconds};
 use crate::state::sessions::{Sessions, StreamGuard};
 use crate::tls::dev::DevCa;
@@ -292,7 +293,8 @@ async fn through_tls_the_end_is_a_proper_one() {
 async fn tls(
     near: UnixStream,
     far: UnixStream,
-) -> (tokio_rustls::client::TlsStream<UnixStream>, Box<tokio_rustls::TlsStream<UnixStream>>) {
+) -> (tokio_rustls::client::TlsStream<UnixStream>, Box<tokio_rustls::TlsStream<Records<UnixStream>>>)
+{
     let ca = DevCa::generate().unwrap();
     let leaf = ca.issue(&["chat.test"]).unwrap();
     let chain = CertificateDer::pem_slice_iter(leaf.cert_chain_pem.as_bytes());
@@ -313,7 +315,7 @@ async fn tls(
         .with_no_client_auth();
     let (client, server) = tokio::join!(
         TlsConnector::from(Arc::new(client)).connect("chat.test".try_into().unwrap(), near),
-        TlsAcceptor::from(Arc::new(server)).accept(far),
+        TlsAcceptor::from(Arc::new(server)).accept(Records(far)),
     );
     (client.unwrap(), Box::new(server.unwrap().into()))
 }
