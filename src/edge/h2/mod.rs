@@ -8,6 +8,7 @@ mod stream;
 mod tunnel;
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
@@ -80,8 +81,7 @@ pub async fn serve(
         let open = OpenStream::new(streams);
         let (worker, facts) = (Arc::clone(&session.worker), Arc::clone(&facts));
         // Boxed: a task moves what it runs, several times.
-        let stream = async move { stream(&worker, &facts, open, request, respond).await };
-        tokio::spawn(Box::pin(stream));
+        tokio::spawn(Box::pin(stream(worker, facts, open, request, respond)));
     }
     // Lets GOAWAY out; a peer that does not read it is not waited for.
     let Session { mut connection, mut deadline, .. } = session;
@@ -163,15 +163,17 @@ impl Drop for OpenStream {
 }
 
 async fn stream(
-    worker: &Arc<Worker>,
-    facts: &ConnectionFacts,
+    worker: Arc<Worker>,
+    facts: Arc<ConnectionFacts>,
     open: OpenStream,
     request: Box<Request<RecvStream>>,
     respond: SendResponse<Bytes>,
 ) {
     let mut deadline = Deadline::default();
     let mut client = Http2::new(*request, respond);
-    match handle(worker, facts, &mut client, &mut deadline).await {
+    // Pinned where it is made: what is awaited by value is moved once more.
+    let finish = pin!(handle(&worker, &facts, &mut client, &mut deadline)).await;
+    match finish {
         Finish::Answered { .. } => {}
         Finish::Abort => {
             if client.was_reset() {
