@@ -1,4 +1,4 @@
-//! What a line of the access log costs the thread that writes it.
+//! What a line of the access log costs the worker that writes it.
 //!
 //!     cargo bench --bench access_log
 
@@ -40,8 +40,7 @@ fn lines(criterion: &mut Criterion) {
     let pseudonyms = Pseudonyms::new(&SessionSecrets::new(secret, Vec::new()));
     let mut group = criterion.benchmark_group("access_log");
     let mut buffer = Vec::with_capacity(64 * 1024);
-    let mut lines = Lines::default();
-    lines.call_users(UserIds::Hashed(pseudonyms.clone()));
+    let mut lines = Lines::calling_users(UserIds::Hashed(pseudonyms.clone()));
     let mut write = |record: &Record| {
         buffer.clear();
         lines.write(black_box(record), &mut buffer);

@@ -152,8 +152,8 @@ impl Operations {
     /// What goes out of what is known, and how well.
     fn telemetry(&self) -> Value {
         json!({
-            "access_log": if self.shared.log.is_on() { "on" } else { "off" },
-            "access_log_dropped": self.shared.log.dropped(),
+            "access_log": if self.shared.access_log.is_on() { "on" } else { "off" },
+            "access_log_dropped": self.shared.access_log.dropped(),
             "spans_dropped": self.otlp.dropped(),
             "otlp": match self.otlp.sending() {
                 otlp::Sending::Off => "off",

@@ -18,7 +18,7 @@ use crate::net::intake::Begin;
 use crate::reload::{INTERVAL, Reloader, Watcher};
 use crate::state::streams::Counts;
 use crate::systemd::{self, Watchdog};
-use crate::telemetry::access_log::LogHandle;
+use crate::telemetry::access_log::Log;
 use crate::telemetry::warn::Warn;
 use crate::upgrade::give::{Event, Host};
 use succeed::{Origin, origin};
@@ -177,7 +177,7 @@ fn wait(
                 systemd::reloading();
                 watcher.trigger();
             }
-            Next::Signal(Received::Reopen) => reopen(&app.shared().log),
+            Next::Signal(Received::Reopen) => reopen(&app.shared().access_log),
             Next::Signal(Received::Upgrade) => succeed::call(app),
             Next::Signal(Received::Terminate) => return End::Stopped,
             Next::Signal(Received::Interrupt) => return End::Cut,
@@ -234,7 +234,7 @@ fn drain(app: App, runtime: &tokio::runtime::Runtime, signals: &mut Signals) {
         "vestibule: draining; open: {requests} requests, {events} event streams, {websockets} \
          WebSockets; SIGTERM again ends them now, SIGINT cuts them"
     ));
-    let log = app.shared().log.clone();
+    let log = app.shared().access_log.clone();
     let cut = app.drain_while(|time| {
         let signal = runtime.block_on(async { tokio::time::timeout(time, signals.next()).await });
         match signal {
@@ -253,7 +253,7 @@ fn drain(app: App, runtime: &tokio::runtime::Runtime, signals: &mut Signals) {
 }
 
 /// After the log was moved away.
-fn reopen(log: &LogHandle) {
+fn reopen(log: &Log) {
     match log.reopen() {
         Ok(true) => say(format_args!("vestibule: the access log was opened anew")),
         Ok(false) => {

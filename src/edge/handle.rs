@@ -162,7 +162,7 @@ fn tell(
         return;
     }
     if let Some(record) = record {
-        worker.log.write(record);
+        worker.log.write(&record);
     }
     if let Some(spans) = spans {
         spans.end(tally.status, (tally.request_bytes, tally.response_bytes), aborted);

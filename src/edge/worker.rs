@@ -32,7 +32,7 @@ use crate::state::passwords::Passwords;
 use crate::state::replay::Replays;
 use crate::state::sessions::Sessions;
 use crate::state::streams::{Shard, Streams};
-use crate::telemetry::access_log::LogHandle;
+use crate::telemetry::access_log::{Log, LogHandle};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::family::Family;
 use crate::telemetry::metrics::gather::{Sources, gather};
@@ -54,7 +54,7 @@ const SWEEP: Duration = Duration::from_secs(5);
 pub struct Shared {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     pub tls: Arc<rustls::ServerConfig>,
-    pub log: LogHandle,
+    pub access_log: Log,
     pub tracer: Tracer,
     pub limiter: Limiter,
     pub sessions: Sessions,
@@ -86,14 +86,14 @@ impl Shared {
     pub fn new(
         snapshot: Arc<ArcSwap<Snapshot>>,
         tls: Arc<rustls::ServerConfig>,
-        (log, spans): (LogHandle, Option<Sink>),
+        (access_log, spans): (Log, Option<Sink>),
         begin: Begin,
     ) -> Self {
         let clock = Arc::<Clock>::default();
         let shared = Self {
             snapshot,
             tls,
-            log,
+            access_log,
             tracer: Tracer::new(Sampler::never(), spans),
             limiter: Limiter::default(),
             sessions: Sessions::default(),
@@ -136,7 +136,7 @@ impl Shared {
 
     fn follow(&self, snapshot: &Snapshot) {
         self.tracer.follow(snapshot.telemetry.otlp.sampler);
-        self.log.call_users(&snapshot.telemetry.user_ids);
+        self.access_log.call_users(&snapshot.telemetry.user_ids);
         self.streams.follow(snapshot, self.moment());
         // Who is held back comes again.
         let held_back = snapshot.held_back.iter().filter(|it| it.serves == Serves::Nothing);
@@ -202,7 +202,7 @@ impl Shared {
             upstreams: &self.upstreams,
             connections: (self.connections(), self.allowed_connections()),
             is_draining: self.is_draining(),
-            dropped: self.log.dropped(),
+            dropped: self.access_log.dropped(),
             moment: self.moment(),
         })
     }
@@ -253,6 +253,7 @@ pub struct Worker {
     pub disk: Semaphore,
     /// Passwords that may be verified at once.
     pub hashing: Semaphore,
+    pub log: LogHandle,
     names: Generator,
     /// Of this thread alone: the lock is never waited for.
     assertions: Mutex<AssertionStore>,
@@ -273,6 +274,7 @@ impl Worker {
         Self {
             shard: shared.streams.shard(),
             fleet: Fleet::new(Arc::clone(&shared.upstreams), turn),
+            log: shared.access_log.handle(),
             shared,
             disk: Semaphore::new(LOOKS),
             hashing: Semaphore::new(password::AT_ONCE),

@@ -1,9 +1,13 @@
 //! One JSON line a request, written away from the hot path.
 //!
-//! A worker puts a record into a bounded queue and goes on; a thread of its own formats and writes
-//! them in batches. A full queue drops records and counts them: a slow disk never slows a request.
+//! A worker adds its lines to a page of its own; a thread of its own takes the pages, some
+//! [`GATHER`] after their first line, and writes them. So a request's record never leaves the core
+//! that made it: what crosses over is text, many lines at once. A full page drops lines and counts
+//! them: a slow disk never slows a request, and the lock of a page is held by the other side for as
+//! long as it takes to exchange two vectors. Lines of one worker are in the order in which they
+//! ended; those of several are so but for [`GATHER`].
+//!
 //! No query, no header value but the request id, ever; no user id of a request that was refused.
-//! What users are called is decided in the thread that writes ([`UserIds`]).
 //!
 //! A file that was moved away is opened anew on request ([`LogHandle::reopen`]), as logrotate asks
 //! with SIGUSR1: what was written before goes to the old one, no line is cut or lost.
@@ -16,11 +20,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use crossbeam_queue::ArrayQueue;
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 
@@ -30,16 +33,15 @@ use super::trace::context::TraceId;
 use crate::config::snapshot::{AccessLog, UserIds};
 use crate::rejection::Rejection;
 use crate::upstream::exchange::Tally;
-use line::LONGEST_LINE;
 pub use line::Lines;
 
-/// Records that may wait to be written.
-const QUEUE: usize = 16 * 1024;
+/// Bytes that may wait to be written, of one worker.
+const FULL: usize = 4 * 1024 * 1024;
+/// Bytes of one worker that are not waited with any longer.
+const PLENTY: usize = 128 * 1024;
 /// Bytes of a path in a line, as it is written there.
 const LONGEST_PATH: usize = 2048;
-/// Bytes that are written at once, and whatever else the last line has.
-const BATCH: usize = 64 * 1024;
-/// How long the writer gathers after the first record of a batch.
+/// How long the writer gathers after the first line.
 const GATHER: Duration = Duration::from_millis(50);
 
 /// What is told about one request.
@@ -131,16 +133,17 @@ impl Record {
     }
 }
 
-/// A worker's way to the log.
+/// The log as a whole: what all its pages share.
 #[derive(Debug, Clone)]
-pub struct LogHandle {
+pub struct Log {
     shared: Option<Arc<Shared>>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    queue: ArrayQueue<Box<Record>>,
-    asleep: AtomicBool,
+    pages: Mutex<Pages>,
+    /// The writer waits for a first line.
+    is_asleep: AtomicBool,
     stop: AtomicBool,
     dropped: AtomicU64,
     writer: std::sync::OnceLock<std::thread::Thread>,
@@ -148,11 +151,30 @@ struct Shared {
     path: Option<PathBuf>,
     /// The same path opened anew; the writer goes over to it.
     fresh: Mutex<Option<File>>,
-    /// What users are called from the next lines on, where that is new.
-    user_ids: Mutex<Option<UserIds>>,
 }
 
-impl LogHandle {
+#[derive(Debug, Default)]
+struct Pages {
+    all: Vec<Arc<Mutex<Page>>>,
+    /// What users are called in pages that are begun from now on.
+    user_ids: UserIds,
+}
+
+/// Lines of one worker that are not written yet.
+#[derive(Debug, Default)]
+struct Page {
+    lines: Lines,
+    text: Vec<u8>,
+    /// How many lines that is.
+    count: u64,
+}
+
+/// A thread that panicked has at most begun a line, and says so itself.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Log {
     pub fn off() -> Self {
         Self { shared: None }
     }
@@ -161,24 +183,27 @@ impl LogHandle {
         self.shared.is_some()
     }
 
-    /// Hands a record over; drops it where the writer cannot keep up.
-    pub fn write(&self, record: Box<Record>) {
-        let Some(shared) = &self.shared else { return };
-        if shared.queue.push(record).is_err() {
-            shared.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-        if shared.asleep.swap(false, Ordering::SeqCst)
-            && let Some(writer) = shared.writer.get()
-        {
-            writer.unpark();
-        }
+    /// A way to the log for one more worker.
+    pub fn handle(&self) -> LogHandle {
+        let page = self.shared.as_ref().map(|shared| {
+            let mut pages = lock(&shared.pages);
+            let lines = Lines::calling_users(pages.user_ids.clone());
+            let page = Arc::new(Mutex::new(Page { lines, ..Page::default() }));
+            pages.all.push(Arc::clone(&page));
+            (Arc::clone(shared), page)
+        });
+        LogHandle { page }
     }
 
-    /// What users are called from now on.
+    /// What users are called from the next line on.
     pub fn call_users(&self, user_ids: &UserIds) {
-        if let Some(shared) = &self.shared {
-            let mut next = shared.user_ids.lock().unwrap_or_else(PoisonError::into_inner);
-            *next = Some(user_ids.clone());
+        let Some(shared) = &self.shared else { return };
+        let mut pages = lock(&shared.pages);
+        pages.user_ids = user_ids.clone();
+        for page in &pages.all {
+            let lines = Lines::calling_users(user_ids.clone());
+            // Dropped when the page is free again: these have known thousands of users.
+            let _old = std::mem::replace(&mut lock(page).lines, lines);
         }
     }
 
@@ -188,16 +213,54 @@ impl LogHandle {
         let Some(shared) = &self.shared else { return Ok(false) };
         let Some(path) = &shared.path else { return Ok(false) };
         let file = open(path)?;
-        *shared.fresh.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
-        if let Some(writer) = shared.writer.get() {
-            writer.unpark();
-        }
+        *lock(&shared.fresh) = Some(file);
+        shared.wake();
         Ok(true)
     }
 
     /// Lines that were lost: the writer could not keep up, or could not write.
     pub fn dropped(&self) -> u64 {
         self.shared.as_ref().map_or(0, |shared| shared.dropped.load(Ordering::Relaxed))
+    }
+}
+
+/// A worker's way to the log.
+#[derive(Debug, Clone)]
+pub struct LogHandle {
+    page: Option<(Arc<Shared>, Arc<Mutex<Page>>)>,
+}
+
+impl LogHandle {
+    pub fn is_on(&self) -> bool {
+        self.page.is_some()
+    }
+
+    /// Adds a line; drops it where the writer cannot keep up.
+    pub fn write(&self, record: &Record) {
+        let Some((shared, page)) = &self.page else { return };
+        let mut page = lock(page);
+        let Page { lines, text, count } = &mut *page;
+        let before = text.len();
+        if before >= FULL {
+            shared.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        lines.write(record, text);
+        *count += 1;
+        let after = text.len();
+        drop(page);
+        let is_first = before == 0 && shared.is_asleep.swap(false, Ordering::AcqRel);
+        if is_first || before < PLENTY && after >= PLENTY {
+            shared.wake();
+        }
+    }
+}
+
+impl Shared {
+    fn wake(&self) {
+        if let Some(writer) = self.writer.get() {
+            writer.unpark();
+        }
     }
 }
 
@@ -238,7 +301,7 @@ impl StreamLog {
             record.request_bytes = up;
             record.response_bytes = down;
             record.duration = self.started.elapsed();
-            self.log.write(record);
+            self.log.write(&record);
         }
         if let Some(span) = self.span {
             span.end(up, down);
@@ -254,17 +317,17 @@ pub struct LogWriter {
 }
 
 /// Opens the log and starts its writer.
-pub fn start(destination: &AccessLog) -> io::Result<(LogHandle, LogWriter)> {
+pub fn start(destination: &AccessLog) -> io::Result<(Log, LogWriter)> {
     let out: Box<dyn Write + Send> = match destination {
         AccessLog::Off => {
-            return Ok((LogHandle::off(), LogWriter { shared: None, thread: None }));
+            return Ok((Log::off(), LogWriter { shared: None, thread: None }));
         }
         AccessLog::Stdout => Box::new(io::stdout()),
         AccessLog::File(path) => Box::new(open(path)?),
     };
     let shared = Arc::new(Shared {
-        queue: ArrayQueue::new(QUEUE),
-        asleep: AtomicBool::new(false),
+        pages: Mutex::default(),
+        is_asleep: AtomicBool::new(false),
         stop: AtomicBool::new(false),
         dropped: AtomicU64::new(0),
         writer: std::sync::OnceLock::new(),
@@ -273,7 +336,6 @@ pub fn start(destination: &AccessLog) -> io::Result<(LogHandle, LogWriter)> {
             AccessLog::Off | AccessLog::Stdout => None,
         },
         fresh: Mutex::default(),
-        user_ids: Mutex::default(),
     });
     let inside = Arc::clone(&shared);
     let thread =
@@ -281,7 +343,7 @@ pub fn start(destination: &AccessLog) -> io::Result<(LogHandle, LogWriter)> {
     // Nobody else sets it, so it is empty.
     let _ = shared.writer.set(thread.thread().clone());
     let writer = LogWriter { shared: Some(Arc::clone(&shared)), thread: Some(thread) };
-    Ok((LogHandle { shared: Some(shared) }, writer))
+    Ok((Log { shared: Some(shared) }, writer))
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -289,36 +351,30 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o640).open(path)
 }
 
-#[allow(clippy::disallowed_methods, reason = "a thread of its own, no worker")]
 fn run(shared: &Shared, out: Box<dyn Write + Send>) {
-    let mut lines = Lines::default();
     let mut batch = Batch { out, text: Vec::new(), lines: 0, is_torn: false };
-    batch.text.reserve(BATCH + LONGEST_LINE);
     loop {
-        if let Some(file) = shared.fresh.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        // Before the last look: what was written until then is in it.
+        let is_last = shared.stop.load(Ordering::Acquire);
+        if let Some(file) = lock(&shared.fresh).take() {
             (batch.out, batch.is_torn) = (Box::new(file), false);
         }
-        if let Some(next) = shared.user_ids.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            lines.call_users(next);
+        let pages = lock(&shared.pages).all.clone();
+        for page in &pages {
+            batch.take(page);
+            shared.dropped.fetch_add(batch.write(), Ordering::Relaxed);
         }
-        while batch.text.len() < BATCH
-            && let Some(record) = shared.queue.pop()
-        {
-            lines.write(&record, &mut batch.text);
-            batch.lines += 1;
-        }
-        shared.dropped.fetch_add(batch.write(), Ordering::Relaxed);
-        if shared.stop.load(Ordering::Acquire) && shared.queue.is_empty() {
+        if is_last {
             return;
         }
-        // A swap, so that it is seen before the queue is looked at once more.
-        shared.asleep.swap(true, Ordering::SeqCst);
-        if shared.queue.is_empty() && !shared.stop.load(Ordering::Acquire) {
+        // Said before the pages are looked at once more: whoever begins one after that sees it.
+        shared.is_asleep.store(true, Ordering::Release);
+        if pages.iter().all(|page| lock(page).text.is_empty()) {
             std::thread::park();
-            shared.asleep.store(false, Ordering::Release);
-            if !shared.stop.load(Ordering::Acquire) {
-                std::thread::sleep(GATHER);
-            }
+        }
+        shared.is_asleep.store(false, Ordering::Release);
+        if !shared.stop.load(Ordering::Acquire) {
+            std::thread::park_timeout(GATHER);
         }
     }
 }
@@ -333,6 +389,17 @@ struct Batch {
 }
 
 impl Batch {
+    /// Takes what a page has, and leaves it the room of what was written before.
+    fn take(&mut self, page: &Mutex<Page>) {
+        if self.text.capacity() > 2 * PLENTY {
+            // Of a burst, or of a disk that was slow.
+            self.text = Vec::new();
+        }
+        let mut page = lock(page);
+        std::mem::swap(&mut page.text, &mut self.text);
+        std::mem::swap(&mut page.count, &mut self.lines);
+    }
+
     /// Writes the lines; how many were lost. A log that cannot be written must not stop the server,
     /// and the next batch may succeed: it begins on a line of its own.
     fn write(&mut self) -> u64 {

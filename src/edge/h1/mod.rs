@@ -153,7 +153,7 @@ async fn refuse(
             ..Record::default()
         };
         record.rejected(rejection);
-        worker.log.write(Box::new(record));
+        worker.log.write(&record);
     }
     if client.answer(&answer).is_ok() {
         client.linger(deadline).await;

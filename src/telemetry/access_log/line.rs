@@ -23,7 +23,7 @@ const CUT: &[u8] = b"\\u2026";
 /// Users whose pseudonyms are kept.
 const MOST_KNOWN: usize = 4096;
 
-/// Writes lines; of the thread that writes them.
+/// Writes lines; of one worker.
 #[derive(Debug, Default)]
 pub struct Lines {
     users: Users,
@@ -31,13 +31,13 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// What users are called from now on.
-    pub fn call_users(&mut self, user_ids: UserIds) {
-        self.users = Users { user_ids, ..Users::default() };
+    pub fn calling_users(user_ids: UserIds) -> Self {
+        Self { users: Users { user_ids, ..Users::default() }, ..Self::default() }
     }
 
     /// Adds the line with its line feed.
     pub fn write(&mut self, record: &Record, out: &mut Vec<u8>) {
+        out.reserve(LONGEST_LINE);
         out.extend_from_slice(b"{\"time\":\"");
         self.second.write(record.time, out);
         out.extend_from_slice(b"\",\"client\":\"");

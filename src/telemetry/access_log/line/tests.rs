@@ -142,8 +142,7 @@ proptest! {
         host in ".{0,3000}", path in any::<String>(), long in "\\PC{0,4000}", user in ".{0,3000}",
         plain in any::<bool>(),
     ) {
-        let mut lines = Lines::default();
-        lines.call_users(if plain { UserIds::Plain } else { hashed(b"s") });
+        let mut lines = Lines::calling_users(if plain { UserIds::Plain } else { hashed(b"s") });
         for path in [path, long] {
             let record = Record {
                 host: Some(host.clone()),
@@ -170,8 +169,7 @@ proptest! {
 #[test]
 fn a_user_is_called_as_the_configuration_says() {
     fn check(user_ids: UserIds, tenant: Option<&str>, expected: Value) {
-        let mut lines = Lines::default();
-        lines.call_users(user_ids);
+        let mut lines = Lines::calling_users(user_ids);
         let record =
             Record { user_id: Some("4711".into()), tenant: tenant.map(Into::into), ..record() };
         assert_eq!(parsed(&mut lines, &record)["user_id"], expected);
@@ -204,13 +202,9 @@ fn pseudonyms_that_are_kept_are_those_that_are_computed_and_bounded() {
 }
 
 #[test]
-fn another_secret_or_mode_holds_from_the_next_line_on() {
-    let mut lines = Lines::default();
+fn another_secret_or_mode_calls_users_otherwise() {
     let record = Record { user_id: Some("4711".into()), ..record() };
-    let mut called = |user_ids| {
-        lines.call_users(user_ids);
-        parsed(&mut lines, &record)["user_id"].clone()
-    };
+    let called = |user_ids| parsed(&mut Lines::calling_users(user_ids), &record)["user_id"].clone();
     let one = called(hashed(b"one"));
     assert_ne!(called(hashed(b"two")), one);
     assert_eq!(called(UserIds::Plain), json!("4711"));
