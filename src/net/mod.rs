@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod deadline;
+pub mod gather;
 pub mod inherited;
 pub mod intake;
 pub mod io;

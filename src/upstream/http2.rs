@@ -27,6 +27,7 @@ use crate::http1::HeadError;
 use crate::http1::fields::Fields;
 use crate::http1::framing::Framing;
 use crate::http1::head::ResponseHead;
+use crate::net::gather::gather;
 use crate::net::io::Io;
 
 pub use pool::Http2Pool;
@@ -66,18 +67,19 @@ impl Shared {
     /// Speaks HTTP/2 over a connection that has just been opened.
     pub async fn handshake(io: Io) -> Result<Self, h2::Error> {
         let is_tls = matches!(io, Io::Tls(_) | Io::UnixTls(_));
-        let (send, connection) = h2::client::Builder::new()
+        let (io, flush) = gather(io);
+        let mut builder = h2::client::Builder::new();
+        builder
             .enable_push(false)
             .initial_max_send_streams(STREAMS)
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buffer_size(SEND_BUFFER)
-            .max_header_list_size(MAX_HEADERS)
-            .handshake(io)
-            .await?;
+            .max_header_list_size(MAX_HEADERS);
+        let (send, connection) = flush.drive(builder.handshake(io)).await?;
         // Ends with the connection, which ends with its last handle.
         tokio::spawn(async move {
-            let _ = connection.await;
+            let _ = flush.drive(connection).await;
         });
         Ok(Self { send, is_tls, handles: Arc::default(), reused: false })
     }

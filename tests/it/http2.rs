@@ -1,11 +1,17 @@
 //! HTTP/2 from the client: messages, flow control, resets, and how a connection ends.
 
-use std::sync::{Mutex, mpsc};
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::Reason;
 use http::{HeaderMap, HeaderValue, Method, Request};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 use crate::harness::PATIENCE;
 use crate::harness::h2::{
@@ -232,6 +238,94 @@ fn what_the_gate_refuses_reaches_no_upstream_and_the_connection_stays() {
         }
         assert_eq!(upstream.received(), "");
         assert_eq!(client.ask(get("/")).await.status, 200);
+    });
+}
+
+/// A client's socket that counts the TLS records it reads.
+struct Records {
+    stream: TcpStream,
+    /// Of the record that is being read.
+    left: usize,
+    header: Vec<u8>,
+    seen: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Records {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let mut read = &buf.filled()[before..];
+        while !read.is_empty() {
+            if self.left == 0 {
+                self.header.push(read[0]);
+                read = &read[1..];
+                if let [_, _, _, high, low] = self.header[..] {
+                    self.left = usize::from(u16::from_be_bytes([high, low]));
+                    self.header.clear();
+                    self.seen.fetch_add(1, Ordering::Relaxed);
+                }
+                continue;
+            }
+            let count = self.left.min(read.len());
+            self.left -= count;
+            read = &read[count..];
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Records {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, data)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[test]
+fn answers_that_are_ready_together_are_sent_together() {
+    let upstream = Upstream::ok();
+    let proxy = Builder::default().persona("chat.test", "/", &[upstream.address]).start();
+    soon(async {
+        let stream = TcpStream::connect(proxy.https()).await.unwrap();
+        let seen = Arc::<AtomicUsize>::default();
+        let records = Records { stream, left: 0, header: Vec::new(), seen: Arc::clone(&seen) };
+        let mut client = Client::over(records, proxy.ca.pem()).await;
+        // A page: DATA frames of a few bytes go with their HEADERS anyway.
+        let refused = || {
+            let request = request(Method::GET, "/a/../b").header("sec-fetch-mode", "navigate");
+            request.header("accept", "text/html").body(()).unwrap()
+        };
+        let first = client.ask(refused()).await;
+        assert!(first.body.len() > 1000, "{first:?}");
+        let before = seen.load(Ordering::Relaxed);
+        let mut answers = Vec::new();
+        for _ in 0..20 {
+            answers.push(client.begin(refused(), true).await.0);
+        }
+        let mut bytes = 0;
+        for response in answers {
+            bytes += answer(response).await.body.len();
+        }
+        assert!(bytes > 20 * 1000);
+        // As many as the bytes need, and what else the connection has to say. A DATA frame each
+        // would be 20.
+        let records = seen.load(Ordering::Relaxed) - before;
+        assert!(records < 3 + bytes / 8192, "{records} records, {bytes} bytes");
     });
 }
 

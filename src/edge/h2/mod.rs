@@ -1,8 +1,9 @@
 //! HTTP/2 from the client, on the `h2` crate.
 //!
-//! One task drives a connection, one each stream. Bounds: 100 streams, windows of 64 KiB a stream
-//! and 256 KiB a connection, 32 KiB of unsent data a stream; a client that keeps resetting streams
-//! that are being worked on is sent away.
+//! One task drives a connection, one each stream; what streams write until it is their
+//! connection's turn goes out at once ([`crate::net::gather`]). Bounds: 100 streams, windows of
+//! 64 KiB a stream and 256 KiB a connection, 32 KiB of unsent data a stream; a client that keeps
+//! resetting streams that are being worked on is sent away.
 
 mod stream;
 mod tunnel;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 use super::handle::{Finish, Switched, handle};
 use super::worker::Worker;
 use crate::net::deadline::Deadline;
+use crate::net::gather::{Flush, Gather, gather};
 use crate::net::io::Io;
 use crate::pipeline::ConnectionFacts;
 use stream::Http2;
@@ -60,11 +62,14 @@ pub async fn serve(
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER)
         .enable_connect_protocol();
-    let Ok(Ok(connection)) = deadline.run(first, builder.handshake::<_, Bytes>(io)).await else {
+    let (io, flush) = gather(io);
+    let handshake = flush.drive(builder.handshake::<_, Bytes>(io));
+    let Ok(Ok(connection)) = deadline.run(first, handshake).await else {
         return;
     };
     let mut session = Session {
         connection,
+        flush,
         worker,
         streams: Arc::new(Streams::default()),
         deadline,
@@ -84,14 +89,16 @@ pub async fn serve(
         tokio::spawn(Box::pin(stream(worker, facts, open, request, respond)));
     }
     // Lets GOAWAY out; a peer that does not read it is not waited for.
-    let Session { mut connection, mut deadline, .. } = session;
-    let close = poll_fn(|cx| connection.poll_closed(cx));
+    let Session { mut connection, flush, mut deadline, .. } = session;
+    let close = flush.drive(poll_fn(|cx| connection.poll_closed(cx)));
     let _ = deadline.run(Instant::now() + limits.body_timeout, close).await;
 }
 
 /// One connection.
 struct Session {
-    connection: Connection<Io, Bytes>,
+    connection: Connection<Gather<Io>, Bytes>,
+    /// Sends what the connection wrote.
+    flush: Flush<Io>,
     worker: Arc<Worker>,
     streams: Arc<Streams>,
     deadline: Deadline,
@@ -105,6 +112,15 @@ type Accepted = (Box<Request<RecvStream>>, SendResponse<Bytes>);
 impl Session {
     /// The next stream; none once the connection has ended or should.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Accepted>> {
+        let next = self.poll_accept(cx);
+        // Where another stream is next, the connection has more to say.
+        if next.is_pending() {
+            self.flush.poll(cx);
+        }
+        next
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<Accepted>> {
         loop {
             match self.connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {

@@ -10,6 +10,7 @@ use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Method, Request, StatusCode};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
@@ -76,6 +77,16 @@ impl Client {
     }
 
     pub async fn connect_to(door: std::net::SocketAddr, ca_pem: &str) -> Self {
+        let tcp = TcpStream::connect(door).await.unwrap();
+        tcp.set_nodelay(true).unwrap();
+        Self::over(tcp, ca_pem).await
+    }
+
+    /// Over a stream that is connected.
+    pub async fn over(
+        tcp: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        ca_pem: &str,
+    ) -> Self {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -85,8 +96,6 @@ impl Client {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"h2".to_vec()];
-        let tcp = TcpStream::connect(door).await.unwrap();
-        tcp.set_nodelay(true).unwrap();
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         let name = ServerName::try_from("chat.test").unwrap();
         let tls = connector.connect(name, tcp).await.unwrap();
