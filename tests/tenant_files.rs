@@ -295,6 +295,28 @@ fn among_newcomers_the_order_of_files_decides() {
     it.expect(&[], &[("c", Serves::Nothing)]);
 }
 
+/// Whoever compares everybody with everybody does not come to the end of this.
+#[test]
+fn a_host_that_everybody_claims_and_nobody_has_shared_is_told_of_to_all() {
+    let mut it = World::new(&[]);
+    let tenants: Vec<_> = (0..300).map(|number| format!("t{number:03}")).collect();
+    let mut main = MAIN.to_owned();
+    for tenant in &tenants {
+        main += &format!("[tenants.{tenant}]\nallow = {{ upstreams = [\"app\"] }}\n");
+        let hosts: Vec<_> = (0..20).map(|path| format!("host.example/{tenant}/{path}")).collect();
+        it.hosts(tenant, &hosts.iter().map(|host| &**host).collect::<Vec<_>>());
+    }
+    it.write("main.toml", &main);
+    assert!(it.start());
+    assert_eq!(it.who("host.example", "/t000/7"), "t000");
+    assert_eq!(it.who("host.example", "/t001/7"), "404");
+    let snapshot = it.snapshot();
+    assert_eq!(snapshot.held_back.len(), 299);
+    assert!(snapshot.held_back.iter().all(|held| held.serves == Serves::Nothing));
+    let told = snapshot.held_back[298].problems.iter().map(ToString::to_string);
+    assert_eq!(told.filter(|problem| problem.contains("belongs to the tenant `t000`")).count(), 20);
+}
+
 #[test]
 fn nobody_comes_to_the_root_of_a_host_where_others_are() {
     let mut it = World::new(&[("c", &["shared.example/c"])]);

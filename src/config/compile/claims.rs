@@ -15,6 +15,7 @@
 //! nobody must lose to a newcomer that is itself going to lose.
 
 mod address;
+mod contest;
 mod telling;
 
 use std::borrow::Cow;
@@ -23,6 +24,7 @@ use std::collections::{HashMap, HashSet};
 use smallvec::SmallVec;
 
 use self::address::{Address, Entry, Key, Versions, above, shells};
+use self::contest::{Certainty, Contest, Rank, Stand};
 use self::telling::describe;
 use super::super::error::Problems;
 use super::super::source::{SourceTexts, Spot};
@@ -128,6 +130,9 @@ impl<'p> Claims<'p> {
         let contested = claims.entries.iter().filter(|(_, entries)| is_contested(entries));
         claims.contested = contested.map(|(key, _)| key.clone()).collect();
         claims.contested.sort_unstable();
+        for key in &claims.contested {
+            claims.entries.entry(key.clone()).and_modify(|entries| note_incumbents(entries));
+        }
         claims
     }
 
@@ -154,7 +159,9 @@ impl<'p> Claims<'p> {
         (placed, host, spot): (&'p Placed, &'p str, Spot),
     ) {
         let what = Address::Itself;
-        let entry = Entry { bidder, versions, is_below: false, placed, what, host, spot };
+        let is_incumbent = false;
+        let entry =
+            Entry { bidder, versions, is_below: false, is_incumbent, placed, what, host, spot };
         if !self.shared.contains(host) {
             if let Some(parent) = host.strip_prefix("*.") {
                 self.wildcards.insert(parent, host);
@@ -187,7 +194,16 @@ impl<'p> Claims<'p> {
     ) {
         for (key, what) in above(self.shared, &self.wildcards, placed, host) {
             if let Some(entries) = self.entries.get_mut(&key) {
-                entries.push(Entry { bidder, versions, is_below: true, placed, what, host, spot });
+                entries.push(Entry {
+                    bidder,
+                    versions,
+                    is_below: true,
+                    is_incumbent: false,
+                    placed,
+                    what,
+                    host,
+                    spot,
+                });
             }
         }
     }
@@ -227,11 +243,13 @@ impl<'p> Claims<'p> {
     /// What belongs to tenants that serve no version, and is in nobody's way.
     pub fn held(&mut self) -> Vec<Held<'p>> {
         let mut held = Vec::new();
+        // Thousands ask for the same address, at which thousands are.
+        let mut known = FastMap::default();
         for (bidder, one) in self.bidders.iter().enumerate().filter(|(_, it)| it.choice.is_none()) {
             for placed in one.bids().flat_map(|(_, bid)| &bid.part.placed) {
                 for (host, _) in placed.hosts() {
                     let paths = self.paths(placed, host).into_iter();
-                    let free = paths.filter(|path| self.is_free(placed, host, path));
+                    let free = paths.filter(|path| self.is_free(placed, host, path, &mut known));
                     held.extend(free.map(|path| Held { bidder, host, path: path.into() }));
                 }
             }
@@ -250,7 +268,13 @@ impl<'p> Claims<'p> {
     }
 
     /// Nobody serves there, nor on the way there.
-    fn is_free(&self, placed: &'p Placed, host: &'p str, path: &'p str) -> bool {
+    fn is_free(
+        &self,
+        placed: &'p Placed,
+        host: &'p str,
+        path: &'p str,
+        known: &mut FastMap<Key<'p>, Served>,
+    ) -> bool {
         let own = if self.shared.contains(host) { path } else { "" };
         let above = above(self.shared, &self.wildcards, placed, host).into_iter();
         let mut above = above.filter(|(_, what)| match what {
@@ -260,7 +284,9 @@ impl<'p> Claims<'p> {
                 Claimant::Site(_) => true,
             },
         });
-        !self.is_taken(&(host, own.into())) && !above.any(|(key, _)| self.is_held(&key))
+        let mut served = |key| *known.entry(key).or_insert_with_key(|key| self.served(key));
+        let is_taken = served((host, own.into())) != Served::Nothing;
+        !is_taken && !above.any(|(key, _)| served(key) == Served::Itself)
     }
 
     fn is_active(&self, entry: &Entry<'_>) -> bool {
@@ -272,53 +298,44 @@ impl<'p> Claims<'p> {
         entries.filter(|entry| self.is_active(entry))
     }
 
-    /// Somebody serves there, or below it.
-    fn is_taken(&self, key: &Key<'p>) -> bool {
-        self.active(key).next().is_some()
-    }
-
-    /// Somebody serves there.
-    fn is_held(&self, key: &Key<'p>) -> bool {
-        self.active(key).any(|entry| !entry.is_below)
+    fn served(&self, key: &Key<'p>) -> Served {
+        let active = self.active(key).map(|entry| match entry.is_below {
+            true => Served::Below,
+            false => Served::Itself,
+        });
+        active.max().unwrap_or(Served::Nothing)
     }
 
     /// A tenant's file that loses somewhere.
     fn find(&self, certainty: Certainty) -> Option<usize> {
         self.contested.iter().find_map(|key| {
-            let entries: SmallVec<[_; 8]> = self.active(key).collect();
-            let is_file = |entry: &&&Entry<'_>| !self.bidders[entry.bidder].is_main;
-            let loses = |loser: &&&Entry<'_>| {
-                entries.iter().any(|winner| self.loses(loser, winner, key) >= Some(certainty))
-            };
-            entries.iter().filter(is_file).find(loses).map(|entry| entry.bidder)
+            let (entries, contest) = self.contest(key);
+            let mut numbers = 0..entries.len();
+            let loser = numbers.find(|&number| {
+                let is_file = !self.bidders[entries[number].bidder].is_main;
+                is_file && contest.winner(number).is_some_and(|(_, found)| found >= certainty)
+            })?;
+            Some(entries[loser].bidder)
         })
     }
 
-    /// Whether the one loses to the other; only for active entries at `key`.
-    fn loses(&self, one: &Entry<'_>, other: &Entry<'_>, key: &Key<'p>) -> Option<Certainty> {
-        if one.bidder == other.bidder || one.is_below && other.is_below {
-            return None;
-        }
-        // Among equals, who takes a whole host gives way to who takes a part of it.
-        let is_root = |entry: &Entry<'_>| key.1 == "/" && !entry.is_below;
-        let is_mixed = one.is_below != other.is_below;
-        let rank =
-            |entry: &Entry<'_>| (self.rank(entry, key), is_mixed && is_root(entry), entry.bidder);
-        let (one, other) = (rank(one), rank(other));
-        (other < one).then_some(match other.0 {
-            Rank::Newcomer => Certainty::ByOrder,
-            Rank::Operator | Rank::Incumbent => Certainty::Certain,
-        })
+    /// Those who are at an address.
+    fn contest(&self, key: &Key<'p>) -> (SmallVec<[&Entry<'p>; 8]>, Contest) {
+        let entries: SmallVec<[_; 8]> = self.active(key).collect();
+        let stands = entries.iter().map(|entry| Stand {
+            bidder: entry.bidder,
+            is_below: entry.is_below,
+            rank: self.rank(entry),
+        });
+        let contest = Contest::new(stands, key.1 == "/");
+        (entries, contest)
     }
 
-    fn rank(&self, entry: &Entry<'_>, key: &Key<'p>) -> Rank {
-        let entries = || self.entries.get(key).into_iter().flatten();
-        let mut own = entries().filter(|other| other.bidder == entry.bidder);
+    fn rank(&self, entry: &Entry<'_>) -> Rank {
         match &self.bidders[entry.bidder] {
             it if it.is_main => Rank::Operator,
             it if it.choice == Some(Choice::Last) => Rank::Incumbent,
-            // It had this very address, not just another one nearby.
-            _ if own.any(|it| it.versions.has(Choice::Last) && it.is_at(entry)) => Rank::Incumbent,
+            _ if entry.is_incumbent => Rank::Incumbent,
             _ => Rank::Newcomer,
         }
     }
@@ -328,11 +345,16 @@ impl<'p> Claims<'p> {
         let mut to = Vec::new();
         let mut told = HashSet::new();
         for key in &self.contested {
-            let entries: SmallVec<[_; 8]> = self.active(key).collect();
-            for loser in entries.iter().filter(|entry| entry.bidder == bidder) {
-                let winners = entries.iter().filter(|it| self.loses(loser, it, key).is_some());
-                let first = winners.min_by_key(|it| (self.rank(it, key), it.bidder));
-                let Some(winner) = first else { continue };
+            if !self.active(key).any(|entry| entry.bidder == bidder) {
+                continue;
+            }
+            let (entries, contest) = self.contest(key);
+            for (number, loser) in entries.iter().enumerate() {
+                if loser.bidder != bidder {
+                    continue;
+                }
+                let Some((winner, _)) = contest.winner(number) else { continue };
+                let winner = entries[winner];
                 to.push(winner.bidder);
                 let (field, wrong) = describe(loser, winner, key, texts);
                 if told.insert((loser.spot, wrong.what.clone())) {
@@ -345,17 +367,21 @@ impl<'p> Claims<'p> {
     }
 }
 
-/// In this order, who is served first.
+/// What of an address somebody serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    Operator,
-    Incumbent,
-    Newcomer,
+enum Served {
+    Nothing,
+    /// Something below it.
+    Below,
+    Itself,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Certainty {
-    /// Among newcomers, as long as none of them loses elsewhere.
-    ByOrder,
-    Certain,
+/// Notes who had this very address in the last version, not just another one nearby.
+fn note_incumbents(entries: &mut [Entry<'_>]) {
+    let had = entries.iter().filter(|entry| entry.versions.has(Choice::Last));
+    let had: HashSet<_> = had.map(Entry::place).collect();
+    let is_incumbent: Vec<_> = entries.iter().map(|entry| had.contains(&entry.place())).collect();
+    for (entry, is_incumbent) in entries.iter_mut().zip(is_incumbent) {
+        entry.is_incumbent = is_incumbent;
+    }
 }

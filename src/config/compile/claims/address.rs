@@ -34,6 +34,8 @@ pub struct Entry<'p> {
     pub versions: Versions,
     /// Wants something below it, not itself.
     pub is_below: bool,
+    /// Its tenant's last version has the same.
+    pub is_incumbent: bool,
     pub placed: &'p Placed,
     pub what: Address<'p>,
     pub host: &'p str,
@@ -51,15 +53,15 @@ pub enum Address<'p> {
     Shell(&'p str),
 }
 
-impl Entry<'_> {
-    /// Whether both want the same address, of those at one key.
-    pub fn is_at(&self, other: &Entry<'_>) -> bool {
-        let is_same = !self.is_below || self.path() == other.path();
-        self.is_below == other.is_below && self.host == other.host && is_same
+impl<'p> Entry<'p> {
+    /// Who wants what, of those at one key: a tenant wants an address of it once, whatever there
+    /// stands at it.
+    pub fn place(&self) -> (usize, &'p str, Option<&'p str>) {
+        (self.bidder, self.host, self.is_below.then(|| self.path()))
     }
 
     /// Of what wants the address.
-    pub fn path(&self) -> &str {
+    pub fn path(&self) -> &'p str {
         match (self.what, &self.placed.what) {
             (Address::Shell(path), _) => path,
             (_, Claimant::Persona(persona)) => &persona.path,
