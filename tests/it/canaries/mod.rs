@@ -6,6 +6,7 @@
 //! set that make Rust programs talk. There are no log levels: what it is built of cannot log at all
 //! (`tests/layers.py`), so that the most that it says is what it says here.
 
+mod doors;
 mod left;
 mod over;
 mod requests;
@@ -75,6 +76,11 @@ struct Tour {
 }
 
 impl Tour {
+    fn new(stage: Stage, speaker: Speaker) -> Self {
+        let (needles, seen, problems) = (Needles::new(), BTreeSet::new(), Vec::new());
+        Self { stage, speaker, over: Over::Http1, needles, seen, problems }
+    }
+
     /// A refusal that was provoked; it says nothing that it should not.
     fn refused(&mut self, code: Code, what: &str, response: &Response) {
         let said = code_of(response);
@@ -146,6 +152,20 @@ impl Tour {
         response
     }
 
+    /// All that an operator can read, searched.
+    fn operator_reads(&mut self) {
+        let explain = ("POST", "/explain", explained("user_id=1", "x"));
+        let asked = ADMIN.iter().map(|path| ("GET", *path, String::new()));
+        for (method, path, body) in asked.chain([explain]) {
+            let answer = self.stage.ask_admin(method, path, &body);
+            assert!(answer.status < 400, "{path}: {}{}", answer.head, answer.text());
+            if let Some(found) = self.needles.find(&[answer.head.as_bytes(), &answer.body].concat())
+            {
+                self.problems.push(format!("{path} of the admin listener has {found:?}"));
+            }
+        }
+    }
+
     /// A capability that the server has made.
     fn learn(&mut self, response: &Response) {
         for line in response.head.lines() {
@@ -198,9 +218,9 @@ fn nothing_that_the_program_is_built_of_can_log() {
 fn no_secret_comes_out_on_any_way_that_ends_in_a_refusal() {
     let stage = Stage::start();
     let speaker = Speaker::new(stage.https, stage.ca.pem());
-    let (needles, seen, problems) = (Needles::new(), BTreeSet::new(), Vec::new());
-    let mut tour = Tour { stage, speaker, over: Over::Http2, needles, seen, problems };
+    let mut tour = Tour::new(stage, speaker);
     let known = tour.needles.count();
+    tour.over = Over::Http2;
     // It takes long to be refused.
     let slow = requests::form("injected", &format!("/?t={MARK}"), "");
     let slow = slow.replacen("\r\n\r\n", "\r\nContent-Length: 9\r\n\r\n", 1);
@@ -283,6 +303,13 @@ fn only_http2(tour: &mut Tour) {
     let unknown = tour.speaker.begin((unknown, body));
     let unknown = tour.end(unknown).unwrap();
     tour.refused(Code::MethodNotImplemented, "an unknown :protocol", &unknown);
+    // The library resets such a stream by itself.
+    let (mut odd, body) = in_http2(&field("")).unwrap();
+    odd.headers_mut().insert("content-length", MARK.parse().unwrap());
+    let odd = tour.speaker.begin((odd, body));
+    if let Some(answer) = tour.end(odd) {
+        tour.says_nothing("a length that is no number", &answer);
+    }
 }
 
 /// What is not refused has secrets too.
@@ -423,6 +450,13 @@ fn other_doors(tour: &mut Tour) {
     tour.refused(Code::AssertionInvalid, "the apps' listener", &refused);
 }
 
+/// A question to `/explain`.
+fn explained(query: &str, token: &str) -> String {
+    let headers = serde_json::json!({ "authorization": format!("Bearer {token}") });
+    let url = format!("http://chat.test/?{query}");
+    serde_json::json!({ "url": url, "headers": headers }).to_string()
+}
+
 /// All that an operator can read, and what is said to somebody who is none.
 fn operators(tour: &mut Tour) {
     let mut socket = tour.stage.client();
@@ -435,20 +469,7 @@ fn operators(tour: &mut Tour) {
     let mut of_user = tour.stage.client();
     let answer = of_user.send(known.replacen("Cookie: ", &with, 1)).read_head().unwrap();
     assert_eq!(answer.status, 101, "{}", answer.head);
-    let explained = |query: &str, token: &str| {
-        let headers = serde_json::json!({ "authorization": format!("Bearer {token}") });
-        let url = format!("http://chat.test/?{query}");
-        serde_json::json!({ "url": url, "headers": headers }).to_string()
-    };
-    let explain = ("POST", "/explain", explained("user_id=1", "x"));
-    let asked = ADMIN.iter().map(|path| ("GET", *path, String::new()));
-    for (method, path, body) in asked.chain([explain]) {
-        let answer = tour.stage.ask_admin(method, path, &body);
-        assert!(answer.status < 400, "{path}: {}{}", answer.head, answer.text());
-        if let Some(found) = tour.needles.find(&[answer.head.as_bytes(), &answer.body].concat()) {
-            tour.problems.push(format!("{path} of the admin listener has {found:?}"));
-        }
-    }
+    tour.operator_reads();
     // It may tell who asks what they said; it is kept nowhere.
     let user = NUMBERS[0];
     tour.stage.ask_admin("POST", "/explain", &explained(&format!("user_id={user}"), MARK));
