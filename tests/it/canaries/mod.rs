@@ -6,6 +6,9 @@
 //! set that make Rust programs talk. There are no log levels: what it is built of cannot log at all
 //! (`tests/layers.py`), so that the most that it says is what it says here.
 
+mod doors;
+mod left;
+mod over;
 mod requests;
 mod secrets;
 mod stage;
@@ -18,7 +21,7 @@ use vestibule::rejection::Code;
 
 use crate::firewall::signed::{now, signed};
 use crate::harness::client::{Client, Response};
-use crate::harness::h2;
+use over::{Over, Pending, Speaker, in_http2};
 use requests::{FRAME, cases, fields, frame, get, request, websocket};
 use secrets::{MARK, NUMBERS, Needles, SIGNING};
 use stage::{PATIENCE, Stage};
@@ -27,6 +30,16 @@ use stage::{PATIENCE, Stage};
 const UNPROVOKED: &[(Code, &str)] = &[
     (Code::Internal, "nobody knows how"),
     (Code::ReplayMemoryFull, "needs 57,344 signed launches of one tenant"),
+];
+
+/// Refusals that one of the two protocols does not meet, and why not.
+const UNSAID: &[(Over, Code, &str)] = &[
+    (Over::Http1, Code::MethodNotImplemented, "a :protocol"),
+    (Over::Http2, Code::UpgradeInvalid, "the handshake of HTTP/1"),
+    (Over::Http2, Code::VersionUnsupported, "a version in a request line"),
+    (Over::Http2, Code::TransferCodingUnsupported, "there are none"),
+    (Over::Http2, Code::AssertionInvalid, "of the apps' listener, which speaks HTTP/1"),
+    (Over::Http2, Code::NotServing, "of the admin listener, which speaks HTTP/1"),
 ];
 
 /// What an operator can read.
@@ -47,51 +60,110 @@ const ADMIN: &[&str] = &[
     "/page.js",
 ];
 
+/// A sound one of a WebSocket.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
 /// What came of it so far.
 struct Tour {
     stage: Stage,
+    speaker: Speaker,
+    /// What requests go over now.
+    over: Over,
     needles: Needles,
-    seen: BTreeSet<&'static str>,
+    seen: BTreeSet<(Over, &'static str)>,
     /// What is wrong, all of it.
     problems: Vec<String>,
 }
 
 impl Tour {
+    fn new(stage: Stage, speaker: Speaker) -> Self {
+        let (needles, seen, problems) = (Needles::new(), BTreeSet::new(), Vec::new());
+        Self { stage, speaker, over: Over::Http1, needles, seen, problems }
+    }
+
     /// A refusal that was provoked; it says nothing that it should not.
     fn refused(&mut self, code: Code, what: &str, response: &Response) {
         let said = code_of(response);
         if said.as_deref() != Some(code.as_str()) {
-            let (status, text) = (response.status, response.text());
-            self.problems.push(format!("{what}: not {code:?} but {status} {text}"));
+            let (over, status, text) = (self.over, response.status, response.text());
+            self.problems.push(format!("{what}, {over:?}: not {code:?} but {status} {text}"));
         }
         self.says_nothing(what, response);
     }
 
     fn says_nothing(&mut self, what: &str, response: &Response) {
         let Some(code) = code_of(response) else { return };
-        self.seen.extend(Code::ALL.iter().map(|it| it.as_str()).find(|it| **it == *code));
+        let known = Code::ALL.iter().map(|it| it.as_str()).find(|it| **it == *code);
+        self.seen.extend(known.map(|code| (self.over, code)));
         let whole = [response.head.as_bytes(), &response.body].concat();
         if let Some(found) = self.needles.find(&whole) {
             self.problems.push(format!("{what}: the refusal {code} has {found:?}"));
         }
     }
 
+    /// Sends a request, as far as it is taken.
+    fn begin(&mut self, request: &str) -> Pending {
+        match self.over {
+            Over::Http1 => {
+                let mut client = self.stage.client();
+                client.try_send(request);
+                Pending::Http1(client)
+            }
+            Over::Http2 => {
+                let said = in_http2(request).unwrap_or_else(|| panic!("not HTTP/2: {request}"));
+                self.speaker.begin(said)
+            }
+        }
+    }
+
+    /// The whole answer.
+    fn end(&mut self, pending: Pending) -> Option<Response> {
+        match pending {
+            Pending::Http1(mut client) => client.read_response(),
+            Pending::Http2(response, sending) => self.speaker.end(response, sending, true),
+        }
+    }
+
+    fn answer(&mut self, request: &str) -> Response {
+        let pending = self.begin(request);
+        self.end(pending).unwrap_or_else(|| panic!("no answer over {:?} to {request}", self.over))
+    }
+
     fn ask(&mut self, code: Code, request: &str) -> Response {
-        let mut client = self.stage.client();
-        client.try_send(request);
-        let response = client.read_response().unwrap_or_else(|| panic!("no answer to {request}"));
+        let response = self.answer(request);
         self.refused(code, first_line(request), &response);
         response
     }
 
+    /// The head of an answer, with whose arrival it is left.
+    fn head(&mut self, request: &str) -> Option<Response> {
+        match self.begin(request) {
+            Pending::Http1(mut client) => client.read_head(),
+            Pending::Http2(response, sending) => self.speaker.end(response, sending, false),
+        }
+    }
+
     /// Not refused, or not by us.
     fn passes(&mut self, request: &str) -> Response {
-        let mut client = self.stage.client();
-        let response = client.send(request).read_head().unwrap();
+        let response = self.head(request).unwrap_or_else(|| panic!("no answer to {request}"));
         if code_of(&response).is_some() {
             self.problems.push(format!("{}: refused, {}", first_line(request), response.head));
         }
         response
+    }
+
+    /// All that an operator can read, searched.
+    fn operator_reads(&mut self) {
+        let explain = ("POST", "/explain", explained("user_id=1", "x"));
+        let asked = ADMIN.iter().map(|path| ("GET", *path, String::new()));
+        for (method, path, body) in asked.chain([explain]) {
+            let answer = self.stage.ask_admin(method, path, &body);
+            assert!(answer.status < 400, "{path}: {}{}", answer.head, answer.text());
+            if let Some(found) = self.needles.find(&[answer.head.as_bytes(), &answer.body].concat())
+            {
+                self.problems.push(format!("{path} of the admin listener has {found:?}"));
+            }
+        }
     }
 
     /// A capability that the server has made.
@@ -145,46 +217,109 @@ fn nothing_that_the_program_is_built_of_can_log() {
 #[test]
 fn no_secret_comes_out_on_any_way_that_ends_in_a_refusal() {
     let stage = Stage::start();
-    let mut tour =
-        Tour { stage, needles: Needles::new(), seen: BTreeSet::new(), problems: Vec::new() };
+    let speaker = Speaker::new(stage.https, stage.ca.pem());
+    let mut tour = Tour::new(stage, speaker);
     let known = tour.needles.count();
-    served(&mut tour);
-    assert!(tour.needles.count() > known, "no capability was made");
-    for case in cases() {
-        tour.ask(case.code, &case.request);
-        // As somebody navigates who had asked in another way; whatever comes of that.
-        let (line, rest) = case.request.split_once("\r\n").unwrap();
-        let navigates = format!("{line}\r\n{FRAME}{rest}");
-        let mut client = tour.stage.client();
-        client.try_send(navigates);
-        if let Some(response) = client.read_head() {
-            let length = response.field("content-length").and_then(|it| it.parse().ok());
-            let body = client.read_exactly(length.unwrap_or(0));
-            tour.says_nothing(first_line(&case.request), &Response { body, ..response });
-        }
+    tour.over = Over::Http2;
+    // It takes long to be refused.
+    let slow = requests::form("injected", &format!("/?t={MARK}"), "");
+    let slow = slow.replacen("\r\n\r\n", "\r\nContent-Length: 9\r\n\r\n", 1);
+    let slow = tour.begin(&slow);
+    for over in [Over::Http1, Over::Http2] {
+        tour.over = over;
+        served(&mut tour);
+        refusals(&mut tour);
+        by_and_by(&mut tour);
+        sessions(&mut tour);
     }
-    by_and_by(&mut tour);
+    assert!(tour.needles.count() > known + 4, "no capability was made");
+    only_http2(&mut tour);
+    let late = tour.end(slow).unwrap();
+    tour.refused(Code::RequestTimeout, "a form that does not come", &late);
     forms(&mut tour);
-    sessions(&mut tour);
     other_doors(&mut tour);
     operators(&mut tour);
     stopping(&mut tour);
-    everything_said(&mut tour);
-    let missing: Vec<_> = Code::ALL
-        .iter()
-        .filter(|code| !tour.seen.contains(code.as_str()))
-        .filter(|code| UNPROVOKED.iter().all(|(other, _)| other != *code))
+    let log = tour.stage.read("access.log");
+    assert!(log.lines().count() > 300, "only {} lines", log.lines().count());
+    assert!(log.contains("\"user_id\":\""), "nobody was served");
+    tour.problems.extend(left::behind(&tour.stage, &tour.needles));
+    let both = Code::ALL.iter().flat_map(|code| [(Over::Http1, *code), (Over::Http2, *code)]);
+    let missing: Vec<_> = both
+        .filter(|(over, code)| !tour.seen.contains(&(*over, code.as_str())))
+        .filter(|(_, code)| UNPROVOKED.iter().all(|(other, _)| other != code))
+        .filter(|said| UNSAID.iter().all(|(over, code, _)| (*over, *code) != *said))
         .collect();
     assert!(missing.is_empty(), "not provoked: {missing:?}; {:#?}", tour.problems);
     assert!(tour.problems.is_empty(), "{:#?}", tour.problems);
 }
 
+/// Each case, and again as somebody navigates who had asked in another way, whatever comes of that.
+fn refusals(tour: &mut Tour) {
+    // As many as those who watch are shown at once, and some less.
+    const SHOWN: usize = 40;
+    const ONLY_HTTP1: usize = 8;
+    let mut cases = cases();
+    let all = cases.len();
+    if tour.over == Over::Http2 {
+        cases.retain(|case| in_http2(&case.request).is_some());
+        assert_eq!(all - cases.len(), ONLY_HTTP1, "as many are about how HTTP/1 is written");
+    }
+    for cases in cases.chunks(SHOWN) {
+        let mut ids = Vec::new();
+        for case in cases {
+            let response = tour.answer(&case.request);
+            // HTTP/2 itself refuses a head that is far too large, without a word.
+            if tour.over == Over::Http1 || response.status != 431 {
+                tour.refused(case.code, first_line(&case.request), &response);
+            }
+            ids.extend(response.field("x-request-id").map(str::to_owned));
+        }
+        tour.stage.tells_of(&ids[ids.len() - 5..]);
+    }
+    for case in &cases {
+        let (line, rest) = case.request.split_once("\r\n").unwrap();
+        let response = tour.answer(&format!("{line}\r\n{FRAME}{rest}"));
+        tour.says_nothing(first_line(&case.request), &response);
+    }
+}
+
+/// What only HTTP/2 can say.
+fn only_http2(tour: &mut Tour) {
+    let query = format!("/a?q={MARK}-query");
+    let field = |lines: &str| request("GET", "plain", &query, lines, "");
+    // More than there may be, in few enough bytes.
+    let many: String = (0..120).map(|at| format!("x-{at}: {MARK}\r\n")).collect();
+    for (code, request) in [
+        (Code::RequestMalformed, field(&format!("X-Space: {MARK} \r\n"))),
+        (Code::FramingAmbiguous, field(&"Content-Length: 3\r\n".repeat(2))),
+        (Code::HeadersTooLarge, field(&many)),
+        (Code::TargetInvalid, get("plain", &format!("ftp://plain.test{query}"))),
+    ] {
+        tour.ask(code, &request);
+    }
+    let (mut unknown, body) = in_http2(&websocket("chat", &query, "")).unwrap();
+    unknown.extensions_mut().insert(h2::ext::Protocol::from_static(MARK));
+    let unknown = tour.speaker.begin((unknown, body));
+    let unknown = tour.end(unknown).unwrap();
+    tour.refused(Code::MethodNotImplemented, "an unknown :protocol", &unknown);
+    // The library resets such a stream by itself.
+    let (mut odd, body) = in_http2(&field("")).unwrap();
+    odd.headers_mut().insert("content-length", MARK.parse().unwrap());
+    let odd = tour.speaker.begin((odd, body));
+    if let Some(answer) = tour.end(odd) {
+        tour.says_nothing("a length that is no number", &answer);
+    }
+}
+
 /// What is not refused has secrets too.
 fn served(tour: &mut Tour) {
     let [user, second, third] = NUMBERS;
-    for path in ["/a", "/broken", "/moved", "/cut", "/_stcore/upload_file/x/y"] {
+    for path in ["/a", "/broken", "/moved", "/_stcore/upload_file/x/y"] {
         tour.passes(&get("plain", &format!("{path}?t={MARK}-query")));
     }
+    // Where its end has come too, the library of HTTP/2 does not show the head.
+    tour.head(&get("plain", &format!("/cut?t={MARK}-query")));
     let launch = tour.passes(&frame("chat", &format!("/?user_id={user}&t={MARK}")));
     tour.learn(&launch);
     let whole = [("user_id", second), ("t", MARK)];
@@ -200,36 +335,35 @@ fn served(tour: &mut Tour) {
     let times = r#""shown":1,"ready":2,"config":3,"ended":4"#;
     let beacon = format!(r#"{{"v":1,{times},"outcome":"error","error":"{MARK}"}}"#);
     tour.passes(&requests::beacon(&beacon));
-    tour.passes(&request(
-        "GET",
-        "plain",
-        &format!("/ws?t={MARK}"),
-        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
-        "",
-    ));
+    tour.passes(&websocket("plain", &format!("/ws?t={MARK}"), KEY));
 }
 
 /// What needs more than one request, or time.
 fn by_and_by(tour: &mut Tour) {
-    let slow = format!("GET /?t={MARK} HTTP/1.1\r\nHost: plain.test\r\nX-Key: {MARK}");
-    tour.ask(Code::RequestTimeout, &slow);
-    tour.passes(&frame("tight", &format!("/?t={MARK}")));
+    if tour.over == Over::Http1 {
+        let slow = format!("GET /?t={MARK} HTTP/1.1\r\nHost: plain.test\r\nX-Key: {MARK}");
+        tour.ask(Code::RequestTimeout, &slow);
+        // There is one launch an hour.
+        tour.passes(&frame("tight", &format!("/?t={MARK}")));
+    }
     tour.ask(Code::RateLimited, &frame("tight", &format!("/?t={MARK}")));
     let cookie = cookies(&tour.passes(&frame("strict", "/")));
     let asset = get("strict", &format!("/a.js?t={MARK}"));
     let asset = asset.replacen("Cookie: ", &format!("Cookie: {cookie}; "), 1);
     tour.ask(Code::IdentityIncomplete, &asset);
-    let mut first = tour.stage.client();
-    first.send(get("narrow", &format!("/silent?t={MARK}")));
-    tour.stage.app.wait_for(|seen| seen.contains("/silent"));
+    let silent = format!("/silent?over={:?}&t={MARK}", tour.over);
+    let first = tour.begin(&get("narrow", &silent));
+    tour.stage.app.wait_for(|seen| seen.contains(&silent));
+    let is_refused = |tour: &mut Tour| code_of(&tour.answer(&get("narrow", "/a"))).is_some();
     let until = Instant::now() + PATIENCE;
-    while code_of(&tour.stage.client().send(get("narrow", "/a")).read_response().unwrap()).is_none()
-    {
+    while !is_refused(tour) {
         assert!(Instant::now() < until, "there is room all the time");
     }
     tour.ask(Code::UpstreamOverloaded, &get("narrow", &format!("/a?t={MARK}")));
     drop(first);
+    while is_refused(tour) {
+        assert!(Instant::now() < until, "there is never room again");
+    }
 }
 
 fn cookies(response: &Response) -> String {
@@ -267,8 +401,10 @@ fn forms(tour: &mut Tour) {
         }
         assert!(Instant::now() < until, "only {line:?}");
     }
-    let refused = begun(&tour.stage).read_response().unwrap();
-    tour.refused(Code::CapacityExhausted, "a form too many", &refused);
+    for over in [Over::Http1, Over::Http2] {
+        tour.over = over;
+        tour.ask(Code::CapacityExhausted, &text);
+    }
     drop(held);
 }
 
@@ -285,50 +421,28 @@ fn sessions(tour: &mut Tour) {
     tour.ask(Code::CookiesRequired, &bare(&frame("chat", &below)));
     let cookie = cookies(&launch);
     let with = |request: String| request.replacen("Cookie: ", &format!("Cookie: {cookie}; "), 1);
-    let mut open = tour.stage.client();
     let events = "Accept: text/event-stream\r\n";
-    open.send(with(request("GET", "chat", &format!("/silent?late={MARK}"), events, "")));
-    tour.stage.app.wait_for(|seen| seen.contains("/silent?late"));
+    let silent = format!("/silent?late={:?}&t={MARK}", tour.over);
+    let open = tour.begin(&with(request("GET", "chat", &silent, events, "")));
+    tour.stage.app.wait_for(|seen| seen.contains(&silent));
     let other = with(frame("chat", &format!("/?user_id={second}&t={MARK}")));
     let other = tour.passes(&other);
     tour.learn(&other);
-    let ended = open.read_response().unwrap();
+    let ended = tour.end(open).unwrap();
     tour.refused(Code::SessionExpired, "a stream of a session that has ended", &ended);
 }
 
-/// TLS, HTTP/2, the apps' listener.
+/// TLS, the apps' listener.
 fn other_doors(tour: &mut Tour) {
+    let elsewhere = get("elsewhere", &format!("/?t={MARK}"));
+    tour.over = Over::Http2;
+    tour.ask(Code::Misdirected, &elsewhere);
+    tour.over = Over::Http1;
     let stage = &tour.stage;
     let mut tls = Client::tls(stage.https, stage.ca.pem(), "chat.test", &["http/1.1"]).unwrap();
-    let misdirected = tls.send(get("other", &format!("/?t={MARK}"))).read_response().unwrap();
+    let misdirected = tls.send(elsewhere).read_response().unwrap();
     tour.refused(Code::Misdirected, "another certificate's host", &misdirected);
-    let (door, pem) = (tour.stage.https, tour.stage.ca.pem().to_owned());
-    let mut answers = Vec::new();
-    h2::soon(async {
-        let mut client = h2::Client::connect_to(door, &pem).await;
-        let over = |method, path: &str| {
-            let mut request = h2::request(method, path);
-            for line in fields().lines() {
-                let (name, value) = line.split_once(": ").unwrap();
-                request = request.header(name.to_ascii_lowercase(), value);
-            }
-            request
-        };
-        let path = format!("/?user_id={MARK}&t={MARK}");
-        let launch = over(http::Method::GET, &path).header("sec-fetch-mode", "navigate");
-        answers.push((Code::UserIdInvalid, client.ask(launch.body(()).unwrap()).await));
-        let _ = client.open_websocket(&format!("/ws?t={MARK}")).await;
-        let unknown = over(http::Method::CONNECT, &format!("/?t={MARK}"));
-        let unknown = unknown.extension(::h2::ext::Protocol::from_static(MARK));
-        answers.push((Code::MethodNotImplemented, client.ask(unknown.body(()).unwrap()).await));
-    });
-    for (code, answer) in answers {
-        let head = format!("{:?}", answer.fields);
-        let kind = answer.field("content-type").unwrap_or_default().to_owned();
-        let head = format!("HTTP/2\r\nContent-Type: {kind}\r\n{head}\r\n\r\n");
-        let response = Response { status: answer.status.as_u16(), head, body: answer.body };
-        tour.refused(code, "over HTTP/2", &response);
-    }
+    tour.ask(Code::MethodNotAllowed, &request("CONNECT", "plain", "plain.test:443", "", ""));
     let ask = format!(
         "GET /v1/launch?t={MARK} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {MARK}\r\n\r\n"
     );
@@ -336,32 +450,26 @@ fn other_doors(tour: &mut Tour) {
     tour.refused(Code::AssertionInvalid, "the apps' listener", &refused);
 }
 
+/// A question to `/explain`.
+fn explained(query: &str, token: &str) -> String {
+    let headers = serde_json::json!({ "authorization": format!("Bearer {token}") });
+    let url = format!("http://chat.test/?{query}");
+    serde_json::json!({ "url": url, "headers": headers }).to_string()
+}
+
 /// All that an operator can read, and what is said to somebody who is none.
 fn operators(tour: &mut Tour) {
     let mut socket = tour.stage.client();
-    let socket_of = websocket("plain", &format!("/ws?t={MARK}"), "dGhlIHNhbXBsZSBub25jZQ==");
+    let socket_of = websocket("plain", &format!("/ws?t={MARK}"), KEY);
     assert_eq!(socket.send(socket_of).read_head().unwrap().status, 101);
     let launch = tour.passes(&frame("chat", &format!("/?user_id={}&t={MARK}", NUMBERS[2])));
     tour.learn(&launch);
-    let known = websocket("chat", &format!("/ws?t={MARK}"), "dGhlIHNhbXBsZSBub25jZQ==");
+    let known = websocket("chat", &format!("/ws?t={MARK}"), KEY);
     let with = format!("Cookie: {}; ", cookies(&launch));
     let mut of_user = tour.stage.client();
     let answer = of_user.send(known.replacen("Cookie: ", &with, 1)).read_head().unwrap();
     assert_eq!(answer.status, 101, "{}", answer.head);
-    let explained = |query: &str, token: &str| {
-        let headers = serde_json::json!({ "authorization": format!("Bearer {token}") });
-        let url = format!("http://chat.test/?{query}");
-        serde_json::json!({ "url": url, "headers": headers }).to_string()
-    };
-    let explain = ("POST", "/explain", explained("user_id=1", "x"));
-    let asked = ADMIN.iter().map(|path| ("GET", *path, String::new()));
-    for (method, path, body) in asked.chain([explain]) {
-        let answer = tour.stage.ask_admin(method, path, &body);
-        assert!(answer.status < 400, "{path}: {}{}", answer.head, answer.text());
-        if let Some(found) = tour.needles.find(&[answer.head.as_bytes(), &answer.body].concat()) {
-            tour.problems.push(format!("{path} of the admin listener has {found:?}"));
-        }
-    }
+    tour.operator_reads();
     // It may tell who asks what they said; it is kept nowhere.
     let user = NUMBERS[0];
     tour.stage.ask_admin("POST", "/explain", &explained(&format!("user_id={user}"), MARK));
@@ -415,52 +523,27 @@ fn stopping(tour: &mut Tour) {
         tour.problems.push(format!("the overview of a refused reload has {found:?}"));
     }
     let mut socket = tour.stage.client();
-    let socket_of = websocket("plain", &format!("/ws?t={MARK}"), "dGhlIHNhbXBsZSBub25jZQ==");
+    let socket_of = websocket("plain", &format!("/ws?t={MARK}"), KEY);
     assert_eq!(socket.send(socket_of).read_head().unwrap().status, 101);
-    let mut pending = tour.stage.client();
-    pending.send(get("plain", &format!("/silent?pending={MARK}")));
-    tour.stage.app.wait_for(|seen| seen.contains("/silent?pending"));
+    let pending = [Over::Http1, Over::Http2].map(|over| {
+        tour.over = over;
+        let silent = format!("/silent?pending={over:?}&t={MARK}");
+        let pending = tour.begin(&get("plain", &silent));
+        tour.stage.app.wait_for(|seen| seen.contains(&silent));
+        (over, pending)
+    });
+    tour.over = Over::Http1;
     tour.stage.signal(rustix::process::Signal::TERM);
     tour.stage.says("draining");
     let late = tour.stage.ask_admin("POST", "/reload", "");
     tour.refused(Code::NotServing, "a reload of a server that drains", &late);
     // A second one ends what is open.
     tour.stage.signal(rustix::process::Signal::TERM);
-    let ended = pending.read_response().unwrap();
-    tour.refused(Code::UpstreamUnavailable, "a request that a stop ends", &ended);
+    for (over, pending) in pending {
+        tour.over = over;
+        let ended = tour.end(pending).unwrap();
+        tour.refused(Code::UpstreamUnavailable, "a request that a stop ends", &ended);
+    }
     drop(socket);
-    let until = Instant::now() + PATIENCE;
-    while tour.stage.child.try_wait().unwrap().is_none() {
-        assert!(Instant::now() < until, "it does not end");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// What the process has left behind, now that it has ended.
-fn everything_said(tour: &mut Tour) {
-    let log = tour.stage.read("access.log");
-    assert!(log.lines().count() > 150, "{log}");
-    for line in log.lines() {
-        if let Some(found) = tour.needles.find(line.as_bytes()) {
-            tour.problems.push(format!("the access log has {found:?}"));
-        }
-        let line: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
-        if !line["code"].is_null() && !line["user_id"].is_null() {
-            tour.problems.push(format!("a refused request has a user id: {line}"));
-        }
-    }
-    assert!(log.contains("\"user_id\":\""), "nobody was served");
-    for name in ["stdout", "stderr"] {
-        if let Some(found) = tour.needles.find(tour.stage.read(name).as_bytes()) {
-            tour.problems.push(format!("{name} has {found:?}"));
-        }
-    }
-    let collector = &tour.stage.collector;
-    assert!(collector.spans().len() > 300 && !collector.metrics().is_empty());
-    let sent = collector.requests();
-    for request in sent {
-        if let Some(found) = tour.needles.find(&request.message) {
-            tour.problems.push(format!("{} has {found:?}", request.path));
-        }
-    }
+    tour.stage.ends();
 }

@@ -1,9 +1,11 @@
 //! The real program, with everything switched on that could say something, and all that it says.
 
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use vestibule::tls::dev::DevCa;
@@ -26,6 +28,8 @@ pub struct Stage {
     pub https: SocketAddr,
     pub internal: SocketAddr,
     pub admin: SocketAddr,
+    /// Whoever watches the server sees only the last refusals, so these are read all the time.
+    events: Arc<Mutex<Vec<u8>>>,
 }
 
 /// A port that was free a moment ago.
@@ -94,11 +98,11 @@ fn configuration(folder: &Path, stage: (SocketAddr, SocketAddr, u16, u16)) -> St
             "include = [\"tenants/*.toml\"]\n\
              [server]\nhttp = [\"127.0.0.1:0\"]\nhttps = [\"127.0.0.1:0\"]\nhttp_mode = \"serve\"\n\
              workers = 1\nsession_secrets = [\"file:{at}/session\"]\ndrain_timeout = \"1h\"\nclose_within = \"1s\"\n\
-             [server.limits]\nheader_timeout = \"3s\"\nheader_bytes = \"16KiB\"\nbody_bytes = \"1MiB\"\n\
+             [server.limits]\nheader_timeout = \"3s\"\nbody_timeout = \"8s\"\nheader_bytes = \"16KiB\"\nbody_bytes = \"1MiB\"\n\
              [internal]\nlisten = \"127.0.0.1:{internal}\"\n\
              [admin]\nlisten = \"127.0.0.1:{admin}\"\ntoken = \"env:CANARY_ADMIN\"\n\
              [tls]\ncertificates = [{{ cert = \"{at}/chat.pem\", key = \"{at}/chat.key\" }}, \
-             {{ cert = \"{at}/other.pem\", key = \"{at}/other.key\" }}]\n\
+             {{ cert = \"{at}/elsewhere.pem\", key = \"{at}/elsewhere.key\" }}]\n\
              [telemetry]\notlp_endpoint = \"http://{collector}\"\nsample_ratio = 1.0\n\
              access_log = \"{at}/access.log\"\n\
              [state]\nfolder = \"{at}/var\"\nredis = \"redis://ann:{MARK}-redis@127.0.0.1:6379\"\n\
@@ -134,13 +138,13 @@ fn configuration(folder: &Path, stage: (SocketAddr, SocketAddr, u16, u16)) -> St
         &persona("narrow", "upstream = \"narrow\"\n"),
         &persona("away", "upstream = \"away\"\n"),
         &persona("other", ""),
+        &persona("elsewhere", ""),
         "[tenants.acme.sites.home]\nhosts = [\"home.test\"]\nupstream = \"app\"\n",
     ]
     .concat()
 }
 
 fn write(path: PathBuf, text: &str) {
-    use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let mut file =
@@ -162,14 +166,22 @@ pub fn program() -> Command {
 
 impl Stage {
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With this instead of that in the configuration.
+    pub fn start_with(changes: &[(&str, &str)]) -> Self {
         let (app, collector) = (app(), Collector::start(Speaks::Http));
         let (folder, ca) = (tempfile::tempdir().unwrap(), DevCa::generate().unwrap());
         let at = |name: &str| folder.path().join(name);
         write(at("session"), SESSION_SECRET);
         write(at("signing"), SIGNING);
         write(at("users"), &format!("ann:{}\n", bcrypt::hash(PASSWORD, 4).unwrap()));
-        for (name, hosts) in [("chat", "chat.test"), ("other", "*.test")] {
-            let leaf = ca.issue(&[hosts]).unwrap();
+        // One connection may ask for all hosts but one.
+        for (name, hosts) in
+            [("chat", &["chat.test", "*.test"][..]), ("elsewhere", &["elsewhere.test"])]
+        {
+            let leaf = ca.issue(hosts).unwrap();
             write(at(&format!("{name}.pem")), &leaf.cert_chain_pem);
             write(at(&format!("{name}.key")), &leaf.key_pem);
         }
@@ -183,7 +195,12 @@ impl Stage {
         );
         let (internal, admin) = (port(), port());
         let stage = (app.address, collector.address, internal, admin);
-        write(at("vestibule.toml"), &configuration(folder.path(), stage));
+        let mut text = configuration(folder.path(), stage);
+        for (that, this) in changes {
+            assert!(text.contains(that), "{that}");
+            text = text.replacen(that, this, 1);
+        }
+        write(at("vestibule.toml"), &text);
         let child = program()
             .args(["run", "-c"])
             .arg(at("vestibule.toml"))
@@ -204,6 +221,7 @@ impl Stage {
             https: local(0),
             internal: local(internal),
             admin: local(admin),
+            events: Arc::default(),
             folder,
         };
         let said = stage.says("listening for operators");
@@ -212,7 +230,41 @@ impl Stage {
             line.unwrap().1.parse().unwrap()
         };
         (stage.http, stage.https) = (door("http"), door("https"));
+        stage.watch();
         stage
+    }
+
+    /// Reads the admin listener's events, from now to the end.
+    fn watch(&self) {
+        let mut stream = TcpStream::connect(self.admin).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = format!(
+            "GET /events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let events = Arc::clone(&self.events);
+        std::thread::spawn(move || {
+            let mut buffer = [0; 64 * 1024];
+            while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                events.lock().unwrap().extend_from_slice(&buffer[..count]);
+            }
+        });
+    }
+
+    /// All events so far.
+    pub fn events(&self) -> Vec<u8> {
+        self.events.lock().unwrap().clone()
+    }
+
+    /// Waits until the events tell of one of these requests, which were refused just now; a
+    /// refusal that is noted while somebody reads is left out.
+    pub fn tells_of(&self, request_ids: &[String]) {
+        let until = Instant::now() + PATIENCE;
+        let is_there = |events: &[u8], id: &String| memchr::memmem::find(events, id.as_bytes());
+        while request_ids.iter().all(|id| is_there(&self.events(), id).is_none()) {
+            assert!(Instant::now() < until, "no event tells of {request_ids:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub fn read(&self, name: &str) -> String {
@@ -254,6 +306,15 @@ impl Stage {
             answer.body = client.read_exactly(length.parse().unwrap());
         }
         answer
+    }
+
+    /// Waits for the end of the process.
+    pub fn ends(&mut self) {
+        let until = Instant::now() + PATIENCE;
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < until, "it does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub fn signal(&self, signal: rustix::process::Signal) {
