@@ -6,6 +6,8 @@
 //! turns a refusal into bytes; `beacon` counts what pages tell of their handshakes; [`tunnel`]
 //! carries WebSockets, whose [`frames`] it follows where a session may end them.
 
+use std::time::Duration;
+
 pub mod accept;
 mod beacon;
 mod coding;
@@ -24,3 +26,8 @@ pub mod pulse;
 pub mod respond;
 pub mod tunnel;
 pub mod worker;
+
+/// How long, and over how many bytes, a client may go on sending that was told of the end: closing
+/// at once would reset the connection, and what it has not read could be lost with it.
+const LINGER: Duration = Duration::from_secs(5);
+const LINGER_BYTES: usize = 1024 * 1024;

@@ -22,6 +22,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const ROOM: usize = 16 * 1024;
 /// What is written at once and is as large as this is not copied, but where something is held.
 const LARGE: usize = 8 * 1024;
+/// Bytes that are dropped at once.
+const SCRATCH: usize = 4 * 1024;
 /// What is asked of the allocator first.
 const FIRST: usize = 2 * 1024;
 
@@ -132,6 +134,25 @@ impl<S: AsyncWrite + Unpin> Flush<S> {
             polled
         })
         .await
+    }
+}
+
+impl<S: AsyncRead + Unpin> Flush<S> {
+    /// Reads what the peer still sends and drops it, until its end, for at most so many bytes.
+    pub async fn discard(&self, most: usize) {
+        let mut scratch = vec![0; SCRATCH];
+        let mut dropped = 0;
+        while dropped < most {
+            let read = poll_fn(|cx| {
+                let mut buf = ReadBuf::new(&mut scratch);
+                ready!(Pin::new(&mut lock(&self.0).stream).poll_read(cx, &mut buf))?;
+                Poll::Ready(io::Result::Ok(buf.filled().len()))
+            });
+            match read.await {
+                Ok(count) if count > 0 => dropped += count,
+                _ => return,
+            }
+        }
     }
 }
 

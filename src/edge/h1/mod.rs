@@ -16,6 +16,7 @@ use super::handle::{Downstream, Finish, Switched, handle};
 use super::respond;
 use super::tunnel;
 use super::worker::Worker;
+use super::{LINGER, LINGER_BYTES};
 use crate::config::snapshot::Limits;
 use crate::http1::HeadError;
 use crate::http1::body::{Body, BodyStep};
@@ -30,9 +31,6 @@ use crate::rejection::{Code, Rejection};
 use crate::telemetry::access_log::Record;
 use crate::telemetry::request_id::RequestId;
 
-/// How long, and over how many bytes, an answered client may go on sending.
-const LINGER: Duration = Duration::from_secs(5);
-const LINGER_BYTES: usize = 1024 * 1024;
 /// How long a draining connection waits for a request that may be on its way.
 const QUIET: Duration = Duration::from_secs(2);
 

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use super::handle::{Finish, Switched, handle};
 use super::worker::Worker;
+use super::{LINGER, LINGER_BYTES};
 use crate::net::deadline::Deadline;
 use crate::net::gather::{Flush, Gather, gather};
 use crate::net::io::Io;
@@ -91,7 +92,9 @@ pub async fn serve(
     // Lets GOAWAY out; a peer that does not read it is not waited for.
     let Session { mut connection, flush, mut deadline, .. } = session;
     let close = flush.drive(poll_fn(|cx| connection.poll_closed(cx)));
-    let _ = deadline.run(Instant::now() + limits.body_timeout, close).await;
+    if deadline.run(Instant::now() + limits.body_timeout, close).await.is_ok() {
+        let _ = deadline.run(Instant::now() + LINGER, flush.discard(LINGER_BYTES)).await;
+    }
 }
 
 /// One connection.

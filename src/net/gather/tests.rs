@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 
 use proptest::prelude::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 
@@ -206,6 +207,22 @@ fn the_end_comes_after_what_was_written() {
     assert!(!both.stream(|it| it.is_shut));
     assert!(both.shut_down().is_ready());
     assert!(both.stream(|it| it.is_shut && it.writes.concat() == b"goodbye"));
+}
+
+#[test]
+fn what_a_peer_still_sends_is_dropped_to_its_end_or_a_limit() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let (near, mut far) = tokio::io::duplex(64 * 1024);
+        let (mut gather, flush) = gather(near);
+        far.write_all(&[b'x'; 10_000]).await.unwrap();
+        // No end, and none is needed.
+        flush.discard(10_000).await;
+        far.write_all(b"more").await.unwrap();
+        drop(far);
+        flush.discard(usize::MAX).await;
+        assert_eq!(gather.read(&mut [0; 4]).await.unwrap(), 0);
+    });
 }
 
 proptest! {
