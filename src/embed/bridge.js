@@ -228,22 +228,27 @@
     take(config);
   });
 
-  window.addEventListener('beforeunload', () => {
+  const heed = () => {
     leaving = true;
-    if (!announced) moving = '';
+    if (announced) listen();
+    else moving = '';
     announced = false;
     clearTimeout(departure);
     departure = setTimeout(() => {
       // It was a download, or somebody stayed after all.
       leaving = false;
       moving = '';
+      listen();
       if (running) return;
       if (answered) forget();
       const pending = recall();
       if (target) move();
       else if (pending && !pending.quiet) take(pending);
     }, DEPARTURE);
-  });
+  };
+  // Asking twice, Chromium may lose a navigation.
+  const listen = () => window.addEventListener('beforeunload', heed, { once: true });
+  listen();
   window.addEventListener('pagehide', () => {
     leaving = true;
     clearTimeout(departure);
@@ -252,6 +257,7 @@
     if (!event.persisted) return;
     leaving = announced = false;
     moving = '';
+    listen();
   });
 
   ready();

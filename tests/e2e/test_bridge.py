@@ -382,6 +382,26 @@ def test_the_next_document_finishes_what_a_navigation_cut(stage: Stage, query: s
     assert kept == 0, "nothing is kept"
 
 
+def test_a_navigation_is_not_lost_while_another_commits(stage: Stage) -> None:
+    """Chromium loses it where it has to ask the document that leaves, once more, for its `beforeunload`."""
+    documents: list[Route] = []
+    # A page of another site has a process of its own, which goes on while the frame's is busy.
+    stage.open(host="https://evilhost.test/")
+    busy = "const wait = new XMLHttpRequest(); wait.open('GET', '/slow.js', false); wait.send();"
+    stage.page.frames[1].evaluate(f"onmessage = (event) => {{ if (event.data === 'busy') {{ {busy} }} }}; 0")
+    stage.page.route(f"{CHAT}/first", lambda route: documents.append(route))
+    stage.go("/first")
+    stage.wait(lambda: len(documents) == 1, "the first navigation")
+    stage.page.evaluate("frame.contentWindow.postMessage('busy', '*')")
+    stage.wait(lambda: len(stage.held) == 1, "the document that leaves is busy until this is answered")
+    with stage.page.expect_response(f"{CHAT}/first"):
+        documents[0].fallback()
+    # The first document has come, and cannot take its place yet.
+    stage.go("/second")
+    stage.held[0].fulfill(body="")
+    stage.wait(lambda: stage.path() == "/second", "the second navigation")
+
+
 def test_an_old_configuration_is_forgotten(stage: Stage) -> None:
     stage.open()
     old = "JSON.stringify({body: '{\"user_id\":12345}', origin: '*', at: Date.now() - 11000})"

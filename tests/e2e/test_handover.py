@@ -110,7 +110,8 @@ def test_a_page_that_signs_one_user_out_and_another_in(how: str, tenant: str, do
     chat.press(app, "customer", 1)
     if how == "url":
         page.evaluate("signOut()")
-        # Nobody signs in before the page of those who are signed out is there.
+        # Nobody signs in before the page of those who are signed out is there: Streamlit 1.67
+        # listens for `beforeunload` too, and Chromium may lose a navigation of such a frame while another commits.
         frame = chat.chat_frame(page, door.chat("customer", tenant))
         wait_in(page, lambda: is_bare(frame), "the page of the app without a user")
     page.evaluate("how => signIn(42, how)", how)
