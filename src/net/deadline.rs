@@ -41,7 +41,8 @@ impl Deadline {
         }
         // At the end of a turn's budget a timer hears nothing, and says that it is not due.
         let mut hears = has_budget_remaining();
-        while sleep.as_mut().poll(cx).is_ready() {
+        // Whether it has fired can be asked without a budget.
+        while sleep.is_elapsed() || sleep.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
             if at <= now {
                 // Left fired: the next deadline is later and re-arms it.
@@ -113,6 +114,30 @@ mod tests {
         })
         .await;
         assert_eq!(start.elapsed().as_secs(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_comes_to_whoever_uses_up_every_turn() {
+        let mut deadline = Deadline::default();
+        let at = Instant::now() + Duration::from_secs(1);
+        tokio::spawn(tokio::time::advance(Duration::from_secs(2)));
+        let mut turns = 0..1000;
+        let has_come = std::future::poll_fn(|cx| {
+            if turns.start > 0 {
+                while let Poll::Ready(step) = tokio::task::coop::poll_proceed(cx) {
+                    step.made_progress();
+                }
+            }
+            if deadline.poll(cx, Some(at)).is_ready() {
+                return Poll::Ready(true);
+            }
+            cx.waker().wake_by_ref();
+            match turns.next() {
+                Some(_) => Poll::Pending,
+                None => Poll::Ready(false),
+            }
+        });
+        assert!(has_come.await);
     }
 
     #[tokio::test(start_paused = true)]
