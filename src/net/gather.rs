@@ -8,7 +8,7 @@
 //!
 //! What must not happen: that a connection is polled and not flushed afterwards ([`Flush::drive`]
 //! does both). What is held is bounded by [`ROOM`]; a peer that does not read is felt by the writer
-//! beyond that. Why nothing can be sent any longer is told at the next call, which is asked for.
+//! beyond that, and what TLS holds of its own. Why nothing can be sent any longer is told at the next call, which is asked for.
 
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};

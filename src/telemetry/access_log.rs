@@ -367,9 +367,10 @@ fn run(shared: &Shared, out: Box<dyn Write + Send>) {
         if is_last {
             return;
         }
-        // Said before the pages are looked at once more: whoever begins one after that sees it.
+        // Said before the pages are looked at once more, also those that are new: whoever begins one
+        // after that sees it.
         shared.is_asleep.store(true, Ordering::Release);
-        if pages.iter().all(|page| lock(page).text.is_empty()) {
+        if lock(&shared.pages).all.iter().all(|page| lock(page).text.is_empty()) {
             std::thread::park();
         }
         shared.is_asleep.store(false, Ordering::Release);
