@@ -140,7 +140,8 @@ def test_an_eager_hidden_frame_waits_for_its_user(tenant: str, door: Deployment,
     host.press()
     chat.user(page, host.app, "12345")
     host.record.wait("ack")
-    assert host.record.wait("config")["payload"] == PAYLOAD
+    # The launcher posts at once, to a document that is leaving and may not get to tell of it any more.
+    assert all(config["payload"] == PAYLOAD for config in host.record.of("config")), str(host.record)
     assert not host.record.of("error"), str(host.record)
 
 
