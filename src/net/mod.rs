@@ -1,4 +1,5 @@
-//! Sockets as the rest of the crate sees them: one stream type, listeners, a lazy deadline.
+//! Sockets as the rest of the crate sees them: one stream type, listeners, a lazy deadline, writes
+//! that wait for each other ([`gather`]).
 //!
 //! It decides nothing about HTTP. Listeners may be another process's ([`inherited`]), and are polled
 //! only while the process is to accept ([`intake`]).
