@@ -9,7 +9,7 @@
 //!
 //! No query, no header value but the request id, ever; no user id of a request that was refused.
 //!
-//! A file that was moved away is opened anew on request ([`LogHandle::reopen`]), as logrotate asks
+//! A file that was moved away is opened anew on request ([`Log::reopen`]), as logrotate asks
 //! with SIGUSR1: what was written before goes to the old one, no line is cut or lost.
 
 mod line;

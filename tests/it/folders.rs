@@ -27,7 +27,7 @@ fn site() -> (Proxy, tempfile::TempDir) {
     fs::write(at("dist/a.css.br"), "not really brotli").unwrap();
     let path = folder.path().display();
     let text = format!(
-        "[server]\nhttp = [\"127.0.0.1:0\"]\nhttp_mode = \"serve\"\n\
+        "[server]\nhttp = [\"127.0.0.1:0\"]\nhttp_mode = \"serve\"\nworkers = 1\n\
          [upstreams.app]\nservers = [\"http://UPSTREAM\"]\n\
          [tenants.acme.personas.chat]\nhosts = [\"chat.test\"]\nupstream = \"app\"\n\
          [tenants.acme.sites.disk]\nhosts = [\"disk.test\"]\nroot = \"{path}/public\"\n\

@@ -387,7 +387,7 @@ impl Proxy {
         Client::tls(self.https(), self.ca.pem(), "chat.test", &["http/1.1"]).unwrap()
     }
 
-    /// Waits for that many log lines.
+    /// Waits for that many log lines. With several workers their order tells nothing.
     pub fn log(&self, lines: usize) -> Vec<serde_json::Value> {
         let until = Instant::now() + PATIENCE;
         loop {
