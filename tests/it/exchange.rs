@@ -304,7 +304,7 @@ fn a_request_that_may_have_had_an_effect_is_never_sent_twice() {
 
 #[test]
 fn the_next_server_is_tried_when_one_refuses() {
-    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let dead = ([127, 0, 0, 1], 1).into();
     let upstream = Upstream::ok();
     let proxy = Builder::default().persona("chat.test", "/", &[dead, upstream.address]).start();
     let mut client = proxy.client();
